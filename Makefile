@@ -1,0 +1,56 @@
+# Every target sets up what it needs, in a virtual environment of this folder.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test test-slow test-all lint format bench clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: $(VENV)/.runtime ## run the three tools end to end on this machine
+	$(BIN)/imgsvc demo $(ARGS)
+
+run: $(VENV)/.runtime ## run the server
+	$(BIN)/imgsvc serve
+
+test: $(VENV)/.dev ## run the tests (under 4 minutes)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev ## run the tests that take longer
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-all: test-slow test ## run all tests
+
+lint: $(VENV)/.dev ## check style, types and the layers of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## put the code in form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## measure throughput and responsiveness
+	$(BIN)/python benchmarks/load.py
+
+clean: ## remove what the targets have made
+	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# An environment may be left over half made: the stamp is written last.
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "imgsvc needs Python 3.11 or newer; choose one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime

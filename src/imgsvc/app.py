@@ -1,0 +1,286 @@
+"""Puts the service together and runs it: the only place that knows every room."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from imgsvc.callbacks import CallbackSender, open_session
+from imgsvc.config import Settings
+from imgsvc.errors import ConfigurationError
+from imgsvc.imaging.admission import ImageGate
+from imgsvc.imaging.pool import open_image_pool
+from imgsvc.jobs import (
+    BatchEditor,
+    BlobFolder,
+    ImageEditor,
+    ImageFetcher,
+    JobBackend,
+    JobRunner,
+    open_blobs,
+)
+from imgsvc.providers import EditRouter, open_router
+from imgsvc.storage import Storage
+from imgsvc.web.intake import Intake
+from imgsvc.web.keys import CONTEXT, Context, Readiness
+from imgsvc.web.middlewares import MIDDLEWARES, set_headers
+from imgsvc.web.routes import ROUTES
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 1024
+"""Connections that may wait for the event loop to take them."""
+
+THREADS = 32
+"""For files, base64 and name look-ups; more than Python's default for few CPUs, because most of
+them wait."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """The running service without its socket."""
+
+    app: web.Application
+    backend: JobBackend
+    readiness: Readiness
+    provider: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """The service on its socket."""
+
+    url: str  # how callers reach it, without a slash at its end
+    service: Service
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """The resources that jobs and handlers are made of."""
+
+    blobs: BlobFolder
+    gate: ImageGate
+    storage: Storage
+    router: EditRouter
+    session: aiohttp.ClientSession  # for addresses that callers name
+    backend: JobBackend
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Service]:
+    """Open every resource in order, and close them in reverse.
+
+    `base_url` is how callers reach the server. Raises ConfigurationError, or what a
+    resource raises that cannot be opened; what was open by then is closed again.
+    """
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        blobs = await enter(open_blobs(settings.data_dir))
+        editors = await enter(open_image_pool(settings.images))
+        inspectors = await enter(open_image_pool(settings.images, processes=1))
+        storage = await enter(_open_storage(settings, base_url))
+        router = await enter(open_router(settings.openai, editors))
+        session = await enter(open_session(settings.egress))
+        backend = await enter(settings.backend.open())
+        opened = _Opened(
+            blobs=blobs,
+            gate=ImageGate(inspectors=inspectors, config=settings.images),
+            storage=storage,
+            router=router,
+            session=session,
+            backend=backend,
+        )
+        # Last in, first out: the workers stop before anything they use.
+        await enter(_running(_job_runner(settings, opened), settings.workers.count))
+        readiness = Readiness()
+        app = _application(settings, opened, readiness, base_url)
+        yield Service(app=app, backend=backend, readiness=readiness, provider=router.name)
+
+
+def _open_storage(settings: Settings, base_url: str) -> AbstractAsyncContextManager[Storage]:
+    return settings.storage.open(data_dir=settings.data_dir, base_url=base_url)
+
+
+def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
+    fetcher = ImageFetcher(
+        session=opened.session,
+        policy=settings.egress,
+        config=settings.image_url,
+        max_bytes=settings.images.max_bytes,
+    )
+    images = ImageEditor(
+        gate=opened.gate,
+        fetcher=fetcher,
+        router=opened.router,
+        blobs=opened.blobs,
+        storage=opened.storage,
+        buckets=settings.storage,
+    )
+    batches = BatchEditor(
+        gate=opened.gate,
+        router=opened.router,
+        blobs=opened.blobs,
+        storage=opened.storage,
+        buckets=settings.storage,
+        item_timeout=settings.workers.job_timeout,
+    )
+    return JobRunner(
+        backend=opened.backend,
+        blobs=opened.blobs,
+        images=images,
+        batches=batches,
+        sender=CallbackSender(opened.session, settings.callbacks),
+        schedule=settings.callbacks.schedule,
+        config=settings.workers,
+    )
+
+
+def _application(
+    settings: Settings, opened: _Opened, readiness: Readiness, base_url: str
+) -> web.Application:
+    intake = Intake(
+        server=settings.server,
+        callbacks=settings.callbacks,
+        workers=settings.workers,
+        buckets=settings.storage,
+        policy=settings.egress,
+        gate=opened.gate,
+        blobs=opened.blobs,
+    )
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
+    app.on_response_prepare.append(set_headers)
+    app.add_routes(ROUTES)
+    app[CONTEXT] = Context(
+        base_url=base_url,
+        intake=intake,
+        backend=opened.backend,
+        storage=opened.storage,
+        buckets=settings.storage,
+        provider=opened.router.name,
+        readiness=readiness,
+    )
+    return app
+
+
+@asynccontextmanager
+async def _running(runner: JobRunner, workers: int) -> AsyncIterator[None]:
+    """Run the workers while the context lasts; if they fail, so does the service."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(
+            runner.backend.run(runner.process, runner.deliver, workers=workers), name="workers"
+        )
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[Server]:
+    """Yield the service once it answers requests; take none any more at the end.
+
+    Raises ConfigurationError if the server cannot start as configured.
+    """
+    with _listen(settings.server.host, settings.server.port) as sock:
+        url = settings.server.public_url or _url_of(sock)
+        async with open_service(settings, base_url=url) as service:
+            runner = web.AppRunner(
+                service.app,
+                access_log=None,  # ours names the request and leaves queries out
+                auto_decompress=False,  # a small body must not grow into a large one
+                handle_signals=False,
+            )
+            try:
+                await runner.setup()
+                await web.SockSite(runner, sock).start()
+                yield Server(url=url, service=service)
+            finally:
+                await runner.cleanup()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted.
+
+    A second signal cuts the wait short. Raises ConfigurationError if the server cannot
+    start as configured.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="thread"))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with listening(settings) as server:
+        _announce(settings, server)
+        await stop.wait()
+        stop.clear()
+        await drain(server.service, settings.server.drain_timeout, impatient=stop)
+    log.info("service_stopped")
+
+
+def _announce(settings: Settings, server: Server) -> None:
+    storage, provider = settings.storage, server.service.provider
+    log.info(
+        "service_started",
+        listening=server.url,
+        provider=provider,
+        storage=storage.kind,
+        output_bucket=storage.output_bucket,
+        workers=settings.workers.count,
+        image_processes=settings.images.processes,
+    )
+    if provider == "local":
+        log.warning("no_image_api", effect="edits are demo fallbacks", mend="set OPENAI_API_KEY")
+    if not settings.server.is_loopback:
+        log.warning("open_to_the_network", effect="anyone who can reach the port can use it")
+
+
+async def drain(service: Service, timeout: float, *, impatient: asyncio.Event) -> None:  # noqa: ASYNC109 - it gives up with a log line, not an error
+    """Take no new jobs and finish the accepted ones, within `timeout` seconds.
+
+    It also ends when `impatient` is set. What is left then is logged, and lost with the
+    process.
+    """
+    service.readiness.draining = True
+    log.info("draining", timeout=timeout, **_left(service))
+    drained = asyncio.create_task(service.backend.drain(), name="drain")
+    hurried = asyncio.create_task(impatient.wait(), name="second-signal")
+    await asyncio.wait({drained, hurried}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    if not drained.done():
+        log.error("drain_incomplete", **_left(service))
+    drained.cancel()
+    hurried.cancel()
+
+
+def _left(service: Service) -> dict[str, int]:
+    stats = service.backend.stats()
+    return {
+        "queued": stats.queued,
+        "running": stats.running,
+        "callbacks_pending": stats.callbacks_pending,
+    }
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket: the port is known before anything else starts."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as exc:
+        raise ConfigurationError(
+            [f"server.host, server.port: cannot listen on {host}:{port} ({exc.strerror or exc})"]
+        ) from exc
+
+
+def _url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

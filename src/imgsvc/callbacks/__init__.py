@@ -1,0 +1,27 @@
+"""Callbacks: where one may go, how it is sent, signed and repeated."""
+
+from imgsvc.callbacks.guard import (
+    EgressPolicy,
+    check_url,
+    guarded_connector,
+    is_forbidden,
+    open_session,
+)
+from imgsvc.callbacks.protocol import CallbacksConfig, Verdict, planned_delay, rewrite
+from imgsvc.callbacks.sender import Attempt, CallbackSender, Delivery, deliver_until_done
+
+__all__ = [
+    "Attempt",
+    "CallbackSender",
+    "CallbacksConfig",
+    "Delivery",
+    "EgressPolicy",
+    "Verdict",
+    "check_url",
+    "deliver_until_done",
+    "guarded_connector",
+    "is_forbidden",
+    "open_session",
+    "planned_delay",
+    "rewrite",
+]

@@ -1,0 +1,289 @@
+"""Where the service may connect to when a caller names the URL.
+
+Three gates, each of which sees what the one before cannot: the URL as written
+(:func:`check_url`), the addresses a name resolves to, and the address that is really
+connected to. The last two are in :func:`guarded_connector`.
+"""
+
+import errno
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from yarl import URL
+
+from imgsvc.errors import ForbiddenUrl, InvalidUrl
+
+MAX_URL_LENGTH = 2048
+"""Characters that a URL from a caller may have."""
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(\?(?P<query>[^#]*))?(#.*)?",
+    re.IGNORECASE,
+)
+# Controls, white space and lone surrogates: yarl drops some of them silently, and a
+# backslash is a slash to some parsers and none to others.
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\\s\ud800-\udfff]")
+_NAME = re.compile(r"(?!.{254})(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
+# A last label of this form makes the whole host an IPv4 address for WHATWG URL parsers
+# (https://url.spec.whatwg.org/#ends-in-a-number-checker) and for inet_aton.
+_NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?")
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+_DENIED = tuple(
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8",  # "this network", reaches loopback on Linux: RFC 791, RFC 6890
+        "10.0.0.0/8",  # private use: RFC 1918
+        "100.64.0.0/10",  # shared by carrier-grade NAT: RFC 6598; Alibaba's metadata is here
+        "127.0.0.0/8",  # loopback: RFC 1122
+        "168.63.129.16/32",  # Azure's wire server, public in form only: Azure documentation
+        "169.254.0.0/16",  # link-local, and metadata of most clouds: RFC 3927
+        "172.16.0.0/12",  # private use: RFC 1918
+        "192.0.0.0/24",  # IETF protocol assignments: RFC 6890; Oracle's metadata is here
+        "192.0.2.0/24",  # documentation: RFC 5737
+        "192.88.99.0/24",  # 6to4 relays, deprecated: RFC 7526
+        "192.168.0.0/16",  # private use: RFC 1918
+        "198.18.0.0/15",  # benchmarking: RFC 2544
+        "198.51.100.0/24",  # documentation: RFC 5737
+        "203.0.113.0/24",  # documentation: RFC 5737
+        "224.0.0.0/4",  # multicast: RFC 5771
+        "240.0.0.0/4",  # reserved: RFC 1112; broadcast: RFC 919
+        "::/128",  # unspecified: RFC 4291
+        "::1/128",  # loopback: RFC 4291
+        "::/96",  # IPv4-compatible, deprecated: RFC 4291
+        "64:ff9b::/96",  # NAT64, leads to any IPv4 address: RFC 6052
+        "64:ff9b:1::/48",  # NAT64 for local use: RFC 8215
+        "100::/64",  # discard only: RFC 6666
+        "2001::/23",  # IETF protocol assignments, Teredo, benchmarking, ORCHID: RFC 2928, RFC 4380
+        "2001:db8::/32",  # documentation: RFC 3849
+        "2002::/16",  # 6to4, leads to any IPv4 address: RFC 3056
+        "3fff::/20",  # documentation: RFC 9637
+        "5f00::/16",  # segment routing: RFC 9602
+        "fc00::/7",  # unique local, and metadata as fd00:ec2::254: RFC 4193
+        "fe80::/10",  # link-local: RFC 4291
+        "fec0::/10",  # site-local, deprecated: RFC 3879
+        "ff00::/8",  # multicast: RFC 4291
+        # Whatever else is not global unicast, 2000::/3: IANA, IPv6 address space
+        "::/3",
+        "4000::/2",
+        "8000::/1",
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EgressPolicy:
+    """What is allowed beyond the public Internet."""
+
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    allow_hosts: frozenset[str] = frozenset()  # in lower case, without a final dot
+    allow_loopback: bool = False
+
+    def allows_name(self, host: str) -> bool:
+        """Return whether this host is allowed by its name, wherever it resolves to."""
+        return host.lower().removesuffix(".") in self.allow_hosts
+
+    def check_host(self, host: str) -> None:
+        """Raise ForbiddenUrl if the host alone tells that it may not be called.
+
+        Names wait for their addresses, except ``localhost`` and what is below it, which
+        never leave the machine (RFC 6761, section 6.3).
+        """
+        if self.allows_name(host):
+            return
+        name = host.lower().removesuffix(".")
+        local = name == "localhost" or name.endswith(".localhost")
+        try:
+            address = ip_address("127.0.0.1" if local else name)
+        except ValueError:
+            return
+        if is_forbidden(address, self):
+            raise ForbiddenUrl
+
+
+def is_forbidden(address: IPv4Address | IPv6Address, policy: EgressPolicy) -> bool:
+    """Return whether the service may not connect to this address."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if policy.allow_loopback and any(address in network for network in _LOOPBACK):
+        return False
+    if policy.allows_name(str(address)) or any(address in n for n in policy.allow_networks):
+        return False
+    return any(address in network for network in _DENIED)
+
+
+def check_url(raw: str) -> URL:
+    """Return a caller's URL in the form to call it; raise InvalidUrl.
+
+    It must be absolute, http or https, without user name, and its host a name or an
+    address in its usual form. The host is normalised as browsers do (lower case,
+    IDNA, full-width digits); path and query are kept byte for byte, the fragment,
+    which is never sent, is dropped.
+    """
+    if len(raw) > MAX_URL_LENGTH:
+        raise InvalidUrl(f"The URL is longer than {MAX_URL_LENGTH} characters. Send a shorter one.")
+    if _UNSAFE.search(raw):
+        raise InvalidUrl(
+            "The URL holds white space, a control character or a backslash. Percent-encode it."
+        )
+    parts = _URL.fullmatch(raw)
+    if parts is None:
+        raise InvalidUrl
+    scheme = parts["scheme"].lower()
+    return URL.build(
+        scheme=scheme,
+        authority=_checked_authority(scheme, parts["authority"]),
+        path=quote(parts["path"] or "/", safe=_ASCII),
+        query_string=quote(parts["query"] or "", safe=_ASCII),
+        encoded=True,
+    )
+
+
+def _checked_authority(scheme: str, authority: str) -> str:
+    if "@" in authority:
+        raise InvalidUrl("The URL holds a user name or password. Send it without.")
+    try:
+        url = URL(f"{scheme}://{authority}/")
+    except ValueError as exc:
+        raise InvalidUrl("The host or port of the URL is malformed.") from exc
+    host = url.raw_host or ""
+    if "[" in authority:
+        if not _is_address(host, IPv6Address) or "%" in host:
+            raise InvalidUrl("The URL holds brackets, but no plain IPv6 address in them.")
+    elif not _NAME.fullmatch(host):
+        raise InvalidUrl("The URL has no host, or one that is not a host name.")
+    elif _NUMERIC.fullmatch(host) and not _is_address(host, IPv4Address):
+        raise InvalidUrl("Write the address in the URL as four decimal numbers: 192.0.2.1.")
+    if url.explicit_port == 0:
+        raise InvalidUrl("The URL has the port 0, which nobody listens on.")
+    port = "" if url.explicit_port is None else f":{url.explicit_port}"
+    return f"{url.host_subcomponent}{port}"
+
+
+def _is_address(text: str, kind: type[IPv4Address | IPv6Address]) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
+class _RefusedError(OSError):
+    """Carries a refusal through aiohttp, which lets an OSError pass from anywhere."""
+
+    def __init__(self) -> None:
+        # Always the same text: of several equal errors, aiohappyeyeballs raises the first
+        # one itself instead of a summary.
+        super().__init__(errno.EACCES, "address not allowed")
+
+
+# The host of the URL that the current task is connecting to. Sockets are made in tasks
+# below it, which inherit this; they see an address, but not the name that led to it.
+_destination: ContextVar[str] = ContextVar("_destination")
+
+
+def _refuse(address: str, policy: EgressPolicy) -> None:
+    try:
+        forbidden = is_forbidden(ip_address(address), policy)
+    except ValueError:
+        forbidden = True
+    if forbidden:
+        raise _RefusedError
+
+
+class _GuardedResolver(AbstractResolver):
+    """Refuses a name if any of its addresses is forbidden."""
+
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver) -> None:
+        self._policy = policy
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        results = await self._resolver.resolve(host, port, family)
+        if not self._policy.allows_name(host):
+            for result in results:
+                _refuse(result["host"], self._policy)
+        return results
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class _GuardedConnector(aiohttp.TCPConnector):
+    """Connects only where the policy allows; raises ForbiddenUrl from the request."""
+
+    def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver, **options: Any) -> None:
+        def open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+            family, kind, proto, _, address = info
+            if not policy.allows_name(_destination.get()):
+                _refuse(str(address[0]), policy)
+            return socket.socket(family, kind, proto)
+
+        self._guard = _GuardedResolver(policy, resolver)
+        super().__init__(resolver=self._guard, socket_factory=open_socket, **options)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> Connection:
+        token = _destination.set(req.url.raw_host or "")
+        try:
+            return await super().connect(req, traces, timeout)
+        except aiohttp.ClientConnectorError as exc:
+            if isinstance(exc.os_error, _RefusedError):
+                raise ForbiddenUrl from exc
+            raise
+        finally:
+            _destination.reset(token)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await super().close(abort_ssl=abort_ssl)
+        await self._guard.close()
+
+
+def guarded_connector(
+    policy: EgressPolicy, *, resolver: AbstractResolver | None = None, **options: Any
+) -> aiohttp.TCPConnector:
+    """Return a connector that reaches only what the policy allows.
+
+    A request over it raises ForbiddenUrl otherwise. ``options`` are those of
+    ``aiohttp.TCPConnector``. The connector owns its resolver.
+    """
+    return _GuardedConnector(policy, resolver=resolver or aiohttp.DefaultResolver(), **options)
+
+
+@asynccontextmanager
+async def open_session(
+    policy: EgressPolicy, **options: Any
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield a session for URLs that callers name; ``options`` as in :func:`guarded_connector`.
+
+    It reaches only what the policy allows, takes no proxy or password from the
+    environment, keeps no cookies from one caller to the next, and hands compressed
+    answers on as they are. The number of connections has no limit here: a queue for
+    them would run against each request's deadline. Limit the requests instead.
+    """
+    async with aiohttp.ClientSession(
+        connector=guarded_connector(policy, limit=0, **options),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    ) as session:
+        yield session

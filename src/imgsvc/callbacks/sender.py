@@ -1,0 +1,219 @@
+"""Sends callbacks: one attempt, or attempts until the matter is settled."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from random import random as uniform
+from typing import BinaryIO
+
+import aiohttp
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from imgsvc.callbacks import protocol
+from imgsvc.callbacks.guard import check_url
+from imgsvc.callbacks.protocol import CallbacksConfig, Verdict
+from imgsvc.errors import ForbiddenUrl, InvalidUrl
+
+_log: FilteringBoundLogger = structlog.get_logger(__name__)
+
+_CHUNK_BYTES = 256 * 1024
+_ANSWER_READ_BYTES = 64 * 1024
+_ANSWER_KEPT_BYTES = 1024
+
+# What the exceptions of an attempt mean; the first row that fits counts.
+_FAILURES: tuple[tuple[type[Exception], Verdict, str], ...] = (
+    # A name could lead elsewhere tomorrow, but a refused address gets no second look:
+    # repeating would make the service a scanner that reports back.
+    (ForbiddenUrl, Verdict.DEAD, "forbidden address"),
+    (InvalidUrl, Verdict.DEAD, "invalid url"),
+    (TimeoutError, Verdict.RETRY, "timeout"),
+    (aiohttp.ClientConnectorDNSError, Verdict.RETRY, "host not found"),
+    (aiohttp.ClientSSLError, Verdict.RETRY, "tls error"),
+    (ConnectionRefusedError, Verdict.RETRY, "connection refused"),
+    (aiohttp.ClientConnectorError, Verdict.RETRY, "host unreachable"),
+    (aiohttp.ClientConnectionError, Verdict.RETRY, "connection lost"),
+    (aiohttp.ClientResponseError, Verdict.RETRY, "malformed answer"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """One callback to send. Body and webhook id are the same in every attempt."""
+
+    url: str  # as the caller gave it
+    webhook_id: str
+    request_id: str
+    body: Path  # a file of JSON
+    number: int = 1  # of this attempt, from 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """How one attempt went."""
+
+    verdict: Verdict
+    duration: float  # seconds, without the wait for a free slot
+    status: int | None = None  # HTTP status; None without an answer
+    error: str | None = None  # a short public phrase; None if delivered
+    retry_after: float | None = None  # seconds, as the receiver asked for
+    answer: str = ""  # how the receiver's answer begins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reply:
+    status: int
+    retry_after: float | None
+    answer: str
+
+
+class CallbackSender:
+    """Makes attempts over one shared session from :func:`imgsvc.callbacks.open_session`."""
+
+    def __init__(self, session: aiohttp.ClientSession, config: CallbacksConfig) -> None:
+        self._session = session
+        self._config = config
+        self._slots = asyncio.Semaphore(config.concurrency)
+
+    async def attempt(self, delivery: Delivery) -> Attempt:
+        """Send the callback once and say how it went; raise nothing but CancelledError."""
+        async with self._slots:
+            started = time.monotonic()
+            try:
+                reply = await self._post(delivery)
+            except Exception as exc:  # noqa: BLE001 - every attempt ends in a verdict; _explain logs surprises
+                verdict, error = _explain(exc, delivery)
+                attempt = Attempt(verdict=verdict, error=error, duration=time.monotonic() - started)
+            else:
+                verdict = protocol.judge(reply.status)
+                attempt = Attempt(
+                    verdict=verdict,
+                    duration=time.monotonic() - started,
+                    status=reply.status,
+                    error=None if verdict is Verdict.DELIVERED else f"status {reply.status}",
+                    retry_after=reply.retry_after,
+                    answer=reply.answer,
+                )
+        _log.info(
+            "callback_attempt",
+            webhook_id=delivery.webhook_id,
+            number=delivery.number,
+            host=_host(delivery.url),
+            verdict=attempt.verdict,
+            status=attempt.status,
+            error=attempt.error,
+            duration=round(attempt.duration, 3),
+        )
+        return attempt
+
+    async def _post(self, delivery: Delivery) -> _Reply:
+        url = protocol.rewrite(check_url(delivery.url), self._config.rewrite)
+        with await asyncio.to_thread(delivery.body.open, "rb") as body:
+            headers = await asyncio.to_thread(self._headers, delivery, body)
+            async with self._session.post(
+                url,
+                data=body,  # aiohttp sends a file piece by piece, with its Content-Length
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._config.timeout),
+            ) as response:
+                return _Reply(
+                    status=response.status,
+                    retry_after=protocol.parse_retry_after(
+                        response.headers.get("Retry-After"), now=datetime.now(UTC)
+                    ),
+                    answer=await _read_answer(response),
+                )
+
+    def _headers(self, delivery: Delivery, body: BinaryIO) -> dict[str, str]:
+        timestamp = int(time.time())
+        signature = None
+        if self._config.signing_secrets:
+            signature = protocol.sign(
+                self._config.signing_secrets,
+                webhook_id=delivery.webhook_id,
+                timestamp=timestamp,
+                chunks=iter(partial(body.read, _CHUNK_BYTES), b""),
+            )
+            body.seek(0)
+        return protocol.headers(
+            webhook_id=delivery.webhook_id,
+            request_id=delivery.request_id,
+            timestamp=timestamp,
+            signature=signature,
+        )
+
+
+async def deliver_until_done(
+    sender: CallbackSender,
+    delivery: Delivery,
+    *,
+    schedule: Sequence[float],
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    random: Callable[[], float] = uniform,
+) -> Verdict:
+    """Make attempts, from ``delivery.number`` on, until one is final; return DELIVERED or DEAD.
+
+    ``schedule`` holds the seconds to wait before each attempt. ``random`` gives numbers
+    from 0 to 1.
+    """
+    log = _log.bind(webhook_id=delivery.webhook_id, host=_host(delivery.url))
+    retry_after: float | None = None
+    error: str | None = None
+    number = delivery.number
+    while (
+        delay := protocol.planned_delay(
+            number - 1, schedule, retry_after=retry_after, random=random
+        )
+    ) is not None:
+        await sleep(delay)
+        attempt = await sender.attempt(replace(delivery, number=number))
+        if attempt.verdict is Verdict.DELIVERED:
+            log.info("callback_delivered", attempts=number)
+            return Verdict.DELIVERED
+        retry_after, error = attempt.retry_after, attempt.error
+        number += 1
+        if attempt.verdict is Verdict.DEAD:
+            break
+    log.warning("callback_dead", attempts=number - 1, error=error)
+    return Verdict.DEAD
+
+
+async def _read_answer(response: aiohttp.ClientResponse) -> str:
+    """Return how the answer begins.
+
+    Reading somewhat further than that lets the connection be used again after an
+    ordinary answer. The status has already decided: an answer that breaks off, or is
+    still coming when the time is up, is taken as far as it came.
+    """
+    answer = bytearray()
+    with suppress(aiohttp.ClientError, TimeoutError):
+        while len(answer) < _ANSWER_READ_BYTES:
+            chunk = await response.content.read(_ANSWER_READ_BYTES - len(answer))
+            if not chunk:
+                break
+            answer += chunk
+    return answer[:_ANSWER_KEPT_BYTES].decode(errors="replace")
+
+
+def _explain(exc: Exception, delivery: Delivery) -> tuple[Verdict, str]:
+    """Return what a failed attempt means, and a phrase for it that is safe to show."""
+    cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
+    for kind, verdict, phrase in _FAILURES:
+        if isinstance(exc, kind) or isinstance(cause, kind):
+            return verdict, phrase
+    _log.error("callback_attempt_broke", webhook_id=delivery.webhook_id, exc_info=exc)
+    return Verdict.RETRY, "internal error"
+
+
+def _host(url: str) -> str:
+    """Return the host for the log: path and query may hold what only the receiver may know."""
+    try:
+        return check_url(url).host or ""
+    except InvalidUrl:
+        return "invalid url"

@@ -1,0 +1,124 @@
+"""The command line: serve (default), openapi, check and demo.
+
+Imports wait until a command needs them: image processes import the program that
+started them, and `--help` should be quick.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgsvc import __version__
+from imgsvc.errors import ConfigurationError, ImgsvcError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command; the process ends with 0, or with 1 or 2 if it did not work."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code = arguments.run(arguments)
+    except ConfigurationError as exc:
+        _complain("The configuration cannot be used:", exc.problems)
+        code = 2
+    except ImgsvcError as exc:
+        _complain("imgsvc had to stop:", [exc.message])
+        code = 1
+    except KeyboardInterrupt:
+        code = 130  # 128 and the signal's number, as shells have it
+    except BrokenPipeError:  # `imgsvc openapi | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="imgsvc", description="Asynchronous image editing.")
+    parser.add_argument("--version", action="version", version=f"imgsvc {__version__}")
+    _add_config(parser, default=None)
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the server (the default)")
+    _add_config(serve)
+    serve.set_defaults(run=_serve)
+
+    openapi = commands.add_parser("openapi", help="print the OpenAPI document")
+    _add_config(openapi)
+    openapi.add_argument("--server-url", metavar="URL", help="where callers reach the server")
+    openapi.add_argument("--full", action="store_true", help="all paths, not just the tools")
+    openapi.set_defaults(run=_openapi)
+
+    check = commands.add_parser("check", help="say what is wrong with the configuration")
+    _add_config(check)
+    check.add_argument(
+        "--connect", action="store_true", help="also try the storage and the image API"
+    )
+    check.add_argument("--callback-url", metavar="URL", help="with --connect: try this receiver")
+    check.set_defaults(run=_check)
+
+    demo = commands.add_parser("demo", help="run the three tools end to end, on this machine")
+    demo.add_argument("--keep", action="store_true", help="leave the server running")
+    demo.add_argument("--yes", action="store_true", help="agree to what the image API will cost")
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo-output"),
+        metavar="FOLDER",
+        help="where to put the pictures (default: %(default)s)",
+    )
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
+    # A command's own default would hide the option given in front of the command.
+    parser.add_argument(
+        "--config", type=Path, default=default, metavar="FILE", help="configuration in TOML"
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from imgsvc.app import serve  # noqa: PLC0415 - see the module's docstring
+    from imgsvc.config import load_settings, secret_values  # noqa: PLC0415
+    from imgsvc.logs import configure_logging  # noqa: PLC0415
+
+    settings = load_settings(arguments.config)
+    configure_logging(settings.logs, secrets=secret_values(settings))
+    asyncio.run(serve(settings))
+    return 0
+
+
+def _openapi(arguments: argparse.Namespace) -> int:
+    import orjson  # noqa: PLC0415
+
+    from imgsvc.config import load_settings  # noqa: PLC0415
+    from imgsvc.web.openapi import document  # noqa: PLC0415
+
+    url = arguments.server_url
+    if url is None:
+        server = load_settings(arguments.config).server
+        url = server.public_url or f"http://{server.host}:{server.port}"
+    text = orjson.dumps(document(url, full=arguments.full), option=orjson.OPT_INDENT_2)
+    print(text.decode(), flush=True)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from imgsvc.cli.check import check  # noqa: PLC0415
+
+    return asyncio.run(
+        check(arguments.config, connect=arguments.connect, callback_url=arguments.callback_url)
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from imgsvc.cli.demo import demo  # noqa: PLC0415
+
+    return asyncio.run(demo(arguments.output, keep=arguments.keep, agreed=arguments.yes))
+
+
+def _complain(title: str, problems: Sequence[str]) -> None:
+    print(title, *(f"  - {problem}" for problem in problems), sep="\n", file=sys.stderr)

@@ -1,0 +1,163 @@
+"""The whole configuration: the rooms' own parts, composed.
+
+Environment over secret files over the TOML file over defaults. Every key is
+`IMGSVC_ROOM__KEY` in the environment; names from before are aliases.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from imgsvc.callbacks import CallbacksConfig, EgressPolicy
+from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
+from imgsvc.config.problems import explain, misspelt_aliases
+from imgsvc.config.sources import Source, nest, read_aliases, read_secret_files
+from imgsvc.errors import ConfigurationError
+from imgsvc.imaging.config import ImagesConfig
+from imgsvc.jobs import BackendConfig, FetchConfig, WorkersConfig
+from imgsvc.logs import LogsConfig
+from imgsvc.providers import OpenAIConfig
+from imgsvc.storage import FilesystemConfig, S3Config, StorageConfig
+from imgsvc.web.config import ServerConfig
+
+__all__ = ["ALIASES", "CONFIG_VARIABLE", "PREFIX", "Settings", "load_settings", "secret_values"]
+
+DEFAULT_FILE = Path("imgsvc.toml")
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    data_dir: Path = Field(
+        Path("imgsvc-data"),
+        description="Folder for what waits on disk; one process at a time uses it.",
+    )
+    secrets_dir: Path | None = Field(
+        None, description="Folder of files named like `room__key` that hold secrets."
+    )
+    server: ServerConfig = Field(default_factory=ServerConfig)
+    workers: WorkersConfig = Field(default_factory=WorkersConfig)
+    backend: BackendConfig = Field(default_factory=BackendConfig)
+    images: ImagesConfig = Field(default_factory=ImagesConfig)
+    image_url: FetchConfig = Field(default_factory=FetchConfig)
+    openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
+    storage: StorageConfig = Field(default_factory=FilesystemConfig)
+    callbacks: CallbacksConfig = Field(default_factory=CallbacksConfig)
+    logs: LogsConfig = Field(default_factory=LogsConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_storage(cls, values: Any) -> Any:
+        """Take s3 for the storage's kind where a key of its own is given."""
+        storage = values.get("storage") if isinstance(values, dict) else None
+        if isinstance(storage, dict) and "kind" not in storage:
+            only_s3 = set(S3Config.model_fields) - set(FilesystemConfig.model_fields)
+            kind = "s3" if only_s3 & set(storage) else "filesystem"
+            return values | {"storage": storage | {"kind": kind}}
+        return values
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ends at the first wrong value
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - .env files are not read
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - knows no rooms
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: the first one that has a key decides."""
+        return (
+            init_settings,
+            Source(settings_cls, nest(settings_cls, our_variables())),
+            Source(settings_cls, read_aliases()),
+            Source(settings_cls, nest(settings_cls, read_secret_files(settings_cls))),
+            TomlConfigSettingsSource(settings_cls),
+        )
+
+    @property
+    def egress(self) -> EgressPolicy:
+        """Where callbacks and image fetches may go.
+
+        Loopback only while nobody but this machine can ask for it.
+        """
+        return EgressPolicy(
+            allow_networks=tuple(self.callbacks.allow_networks),
+            allow_hosts=frozenset(self.callbacks.allow_hosts),
+            allow_loopback=self.server.is_loopback,
+        )
+
+
+def load_settings(config_file: Path | None = None) -> Settings:
+    """Read the configuration.
+
+    The file is `config_file`, or what IMGSVC_CONFIG names, or ./imgsvc.toml if it is
+    there. Raises ConfigurationError with every problem found, in plain words.
+    """
+    problems = list(misspelt_aliases())
+    try:
+        file = _find_file(config_file)
+        secrets_dir = _find_secrets_dir(file)
+
+        class Loaded(Settings):
+            model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets_dir)
+
+        settings = Loaded()
+    except ValidationError as exc:
+        found = exc.errors(include_url=False, include_input=False)
+        raise ConfigurationError(problems + [explain(error, Settings) for error in found]) from exc
+    except OSError as exc:
+        raise ConfigurationError(
+            [*problems, f"a path in the configuration cannot be used: {exc.strerror}"]
+        ) from exc
+    if problems:
+        raise ConfigurationError(problems)
+    return settings
+
+
+def secret_values(model: BaseModel) -> Iterator[str]:
+    """Yield every secret in the configuration, as text."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, SecretStr):
+                yield entry.get_secret_value()
+            elif isinstance(entry, BaseModel):
+                yield from secret_values(entry)
+
+
+def _find_file(given: Path | None) -> Path | None:
+    variable = os.environ.get(CONFIG_VARIABLE)
+    named = given or (Path(variable) if variable else None)
+    if named is None:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    if not named.is_file():
+        raise ConfigurationError([f"the configuration file {named} does not exist"])
+    return named
+
+
+def _find_secrets_dir(file: Path | None) -> Path | None:
+    """Return where secret files are: it must be known before the other keys are read."""
+    table: dict[str, Any] = {}
+    if file is not None:
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise ConfigurationError([f"the file {file} cannot be read as TOML: {exc}"]) from exc
+    named = our_variables().get("SECRETS_DIR") or table.get("secrets_dir")
+    if not named:
+        return None
+    if not Path(str(named)).is_dir():
+        raise ConfigurationError([f"secrets_dir: the folder {named} does not exist"])
+    return Path(str(named))

@@ -1,0 +1,68 @@
+"""What is wrong with the configuration, in plain words."""
+
+import os
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from imgsvc.config.names import ALIASES, PREFIX
+from imgsvc.config.sources import room_fields
+
+
+def misspelt_aliases() -> Iterator[str]:
+    """Yield a line for each variable that looks like an alias and is none.
+
+    Others may well begin alike, COS_API_KEY say: only near misses of unset ones count.
+    """
+    for variable in sorted(os.environ):
+        if variable in ALIASES or not os.environ[variable]:
+            continue
+        family = variable.split("_")[0]
+        unset = [a for a in ALIASES if a.split("_")[0] == family and not os.environ.get(a)]
+        if near := get_close_matches(variable, unset, n=1, cutoff=0.87):
+            yield f"{variable}: there is no such setting; did you mean {near[0]}?"
+
+
+def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
+    """Return one of pydantic's findings in plain words, with the names to set."""
+    path, kind = [str(part) for part in error["loc"]], ""
+    if path[0] == "storage" and len(path) > 1:
+        kind = path.pop(1)  # the union of storages puts it between the room and the key
+    key = ".".join(path)
+    where = " or ".join(_names(path[:2]))  # what is deeper is a place in a list or table
+    match error["type"]:
+        case "missing":
+            return f"{key} is missing: set {where}"
+        case "extra_forbidden":
+            return _explain_unknown(path, kind, settings_cls)
+        case "union_tag_invalid":
+            return f"storage.kind: should be one of {error['ctx']['expected_tags']}"
+        case "model_type" | "model_attributes_type":
+            return f"{key}: should be a table, in the environment {where}__KEY for each of its keys"
+        case "list_type" | "dict_type":
+            where += ", as JSON"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key}: {message[0].lower()}{message[1:]} (set by {where})"
+
+
+def _explain_unknown(path: list[str], kind: str, settings_cls: type[BaseModel]) -> str:
+    key, names = ".".join(path), tuple(_names(path))
+    own = names[-1]
+    given = [v for v in sorted(os.environ) if v in names or f"{v.upper()}__".startswith(f"{own}__")]
+    called = f"{key} ({', '.join(given)})" if given else key
+    known: Iterable[str] = (
+        room_fields(settings_cls, path[0]) if len(path) > 1 else settings_cls.model_fields
+    )
+    if path[-1] in known:
+        return f"{called} does not go with storage.kind = {kind}"
+    near = get_close_matches(path[-1].lower(), known, n=1)
+    meant = f"; did you mean {'.'.join([*path[:-1], *near])}?" if near else ""
+    return f"{called}: there is no such setting{meant}"
+
+
+def _names(path: list[str]) -> list[str]:
+    """Return the environment variables that set a key: its aliases, then its own."""
+    aliases = [alias for alias, target in ALIASES.items() if target == ".".join(path)]
+    return [*aliases, f"{PREFIX}{'__'.join(path).upper()}"]

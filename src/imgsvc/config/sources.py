@@ -1,0 +1,91 @@
+"""Where settings come from, besides the TOML file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from imgsvc.config.names import ALIASES
+from imgsvc.errors import ConfigurationError
+
+
+class Source(PydanticBaseSettingsSource):
+    """Hands over values that were read from somewhere, nested by room."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - an abstract method
+        """Return the value of one field."""
+        return self._values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return all values, unknown names too: the validation finds and names them."""
+        return self._values
+
+
+def read_secret_files(settings_cls: type[BaseSettings]) -> dict[str, str]:
+    """Return what the files room__key of the secrets folder hold.
+
+    Files without `__` in their name are somebody else's.
+    """
+    folder = settings_cls.model_config.get("secrets_dir")
+    texts: dict[str, str] = {}
+    for file in sorted(Path(str(folder)).glob("[!.]*__*")) if folder else []:
+        try:
+            texts[file.name] = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigurationError([f"the secret file {file} cannot be read as text"]) from exc
+    return {name: text for name, text in texts.items() if text}
+
+
+def read_aliases() -> dict[str, Any]:
+    """Return what the aliases set, nested by room."""
+    values: dict[str, Any] = {}
+    for variable, key in ALIASES.items():
+        if text := os.environ.get(variable):
+            room, name = key.split(".")
+            values.setdefault(room, {})[name] = text
+    if "storage" in values:
+        # Every COS_ variable speaks of a bucket: half of them must not mean a folder.
+        values["storage"]["kind"] = "s3"
+    return values
+
+
+def nest(settings_cls: type[BaseModel], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return texts named room__key as a table of each room; lists and tables are JSON."""
+    values: dict[str, Any] = {}
+    for name, text in sorted(texts.items()):
+        room, separator, key = name.lower().partition("__")
+        keys = room_fields(settings_cls, room)
+        if not separator or (room in settings_cls.model_fields and not keys):
+            values[name.lower()] = text
+        elif isinstance(values.setdefault(room, {}), dict):
+            values[room][key] = _decode(keys.get(key), text)
+    return values
+
+
+def _decode(field: FieldInfo | None, text: str) -> Any:
+    if field is None or get_origin(field.annotation) not in {list, dict}:
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text  # the validation then says, among the other problems, that it is no list
+
+
+def room_fields(settings_cls: type[BaseModel], room: str) -> dict[str, FieldInfo]:
+    """Return the keys of a room, of all its kinds; none for what is not a room."""
+    field = settings_cls.model_fields.get(room)
+    kinds = (get_args(field.annotation) or (field.annotation,)) if field else ()
+    fields: dict[str, FieldInfo] = {}
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields |= kind.model_fields
+    return fields

@@ -1,0 +1,177 @@
+"""Editing every image below a prefix, a few at a time, with a manifest of what became of each."""
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from time import monotonic
+
+import structlog
+
+from imgsvc.errors import ImgsvcError, NotAnImage, StorageError, describe
+from imgsvc.imaging.admission import ImageGate
+from imgsvc.jobs.blobs import BlobFolder
+from imgsvc.jobs.bodies import encode
+from imgsvc.jobs.deadline import deadline
+from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
+from imgsvc.jobs.models import BatchSpec, Job, Outcome
+from imgsvc.providers import EditRequest, EditResult, EditRouter
+from imgsvc.storage import ObjectInfo, Storage, StorageConfig
+from imgsvc.storage.keys import BatchKeys
+
+log = structlog.get_logger(__name__)
+
+_JOB_FOLDER = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchEditor:
+    """Does jobs of the kind BATCH."""
+
+    gate: ImageGate
+    router: EditRouter
+    blobs: BlobFolder
+    storage: Storage
+    buckets: StorageConfig
+    item_timeout: float  # seconds one image may take
+
+    async def run(self, job: Job, spec: BatchSpec) -> Outcome:
+        """Edit all images, write the manifest, and return the finished callback body.
+
+        Raises StorageError if not even the listing works.
+        """
+        batch = _Batch(editor=self, job=job, spec=spec)
+        await batch.edit_all()
+        manifest = batch.manifest
+        if batch.listing_error is not None and not manifest.items:
+            raise batch.listing_error
+        try:
+            await self.storage.put(
+                self.buckets.output_bucket,
+                batch.keys.manifest_key,
+                manifest.to_json(),
+                content_type="application/json",
+            )
+        except StorageError as exc:
+            log.warning("manifest_not_written", error=describe(exc))
+            manifest.notes.append(f"{batch.keys.manifest_key}: {describe(exc)}")
+        body = manifest.callback(output_bucket=self.buckets.output_bucket)
+        return Outcome(state=manifest.state, body=encode(body))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Batch:
+    """One run of a batch: `concurrency` tasks take keys from one listing."""
+
+    editor: BatchEditor
+    job: Job
+    spec: BatchSpec
+    keys: BatchKeys = field(init=False)
+    manifest: Manifest = field(init=False)
+    listing_error: StorageError | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = BatchKeys(
+            output_prefix=self.spec.output_prefix,
+            job_id=self.job.id,
+            input_prefix=self.spec.input_prefix,
+        )
+        self.manifest = Manifest(
+            job_id=self.job.id,
+            provider=self.editor.router.name,
+            output_prefix=self.spec.output_prefix,
+        )
+
+    async def edit_all(self) -> None:
+        """List and edit until the listing is at its end."""
+        # The queue's bound holds the listing back: no more keys wait than are in work.
+        todo: asyncio.Queue[ObjectInfo | None] = asyncio.Queue(maxsize=self.spec.concurrency)
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.spec.concurrency):
+                group.create_task(self._work(todo), name=f"batch-{self.job.id}-{number}")
+            try:
+                await self._list(todo)
+            except StorageError as exc:
+                log.warning("listing_failed", error=describe(exc))
+                self.listing_error = exc
+                self.manifest.notes.append(f"{self.spec.input_prefix}: {describe(exc)}")
+            for _ in range(self.spec.concurrency):
+                await todo.put(None)
+
+    async def _list(self, todo: "asyncio.Queue[ObjectInfo | None]") -> None:
+        buckets = self.editor.buckets
+        results = None
+        if buckets.input_bucket == buckets.output_bucket:
+            # What this and earlier batches have put there is no input.
+            results = re.compile(re.escape(self.spec.output_prefix) + _JOB_FOLDER)
+        listing = self.editor.storage.list(buckets.input_bucket, self.spec.input_prefix)
+        async for found in listing:
+            if found.key.endswith("/"):
+                continue  # a folder marker
+            if results is not None and results.match(found.key):
+                continue
+            if looks_like_image(found.key) is False:
+                self._skip(found)
+                continue
+            await todo.put(found)
+
+    async def _work(self, todo: "asyncio.Queue[ObjectInfo | None]") -> None:
+        while (found := await todo.get()) is not None:
+            started = monotonic()
+            try:
+                async with deadline(self.editor.item_timeout):
+                    item = await self._edit(found)
+            except NotAnImage as exc:
+                if looks_like_image(found.key) is None:
+                    self._skip(found)
+                    continue
+                item = _failed(found, exc)
+            except ImgsvcError as exc:
+                item = _failed(found, exc)
+            except Exception as exc:
+                log.exception("item_crashed", key=found.key)
+                item = _failed(found, exc)
+            item.seconds = round(monotonic() - started, 3)
+            self.manifest.items.append(item)
+            log.info("item_done", key=found.key, state=item.state, seconds=item.seconds)
+
+    async def _edit(self, found: ObjectInfo) -> Item:
+        editor = self.editor
+        data = await editor.storage.get(
+            editor.buckets.input_bucket, found.key, max_bytes=editor.gate.max_bytes
+        )
+        editor.gate.check_header(data)
+        async with editor.blobs.scratch(data) as path:
+            del data  # the file is enough: one copy less while the provider works
+            request = EditRequest(
+                prompt=self.spec.prompt,
+                image=path,
+                info=await editor.gate.inspect(path),
+                filename=found.key.rpartition("/")[2],
+                options=self.spec.options,
+            )
+            result = await editor.router.edit(request, fallback_allowed=self.spec.fallback_allowed)
+        return await self._store(found, result)
+
+    async def _store(self, found: ObjectInfo, result: EditResult) -> Item:
+        image = result.image
+        key = self.keys.output_key(found.key, image.format.extension)
+        data = await image.to_bytes()
+        await self.editor.storage.put(
+            self.editor.buckets.output_bucket, key, data, content_type=image.format.media_type
+        )
+        fallback = result.fallback_reason is not None
+        return Item(
+            input_key=found.key,
+            output_key=key,
+            state=ItemState.FALLBACK_LOCAL if fallback else ItemState.PROCESSED,
+            provider=result.provider,
+            fallback_reason=result.fallback_reason,
+            bytes=len(data),
+        )
+
+    def _skip(self, found: ObjectInfo) -> None:
+        self.manifest.items.append(Item(input_key=found.key, state=ItemState.SKIPPED))
+
+
+def _failed(found: ObjectInfo, exc: Exception) -> Item:
+    return Item(input_key=found.key, state=ItemState.FAILED, error=describe(exc))

@@ -1,0 +1,163 @@
+"""Payloads on local disk: inputs, callback bodies and working copies.
+
+What waits, waits here: memory holds only descriptions of jobs.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from imgsvc.errors import ConfigurationError
+from imgsvc.jobs.models import BlobRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = structlog.get_logger(__name__)
+
+
+class BlobFolder:
+    """A folder of files that are written whole or not at all.
+
+    Method names follow what they promise: `put` is durable when it returns, `scratch`
+    is a working copy that is gone when its context ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._blobs = folder / "blobs"
+        self._scratch = folder / "scratch"
+
+    async def put(self, parts: Iterable[bytes], *, content_type: str) -> BlobRef:
+        """Write the concatenated parts durably: file, fsync, rename, fsync of the folder."""
+        return await asyncio.to_thread(self._put, parts, content_type)
+
+    def path(self, ref: BlobRef) -> Path:
+        """Return where the blob's file is."""
+        return self._blobs / ref.key
+
+    async def delete(self, refs: Iterable[BlobRef]) -> None:
+        """Remove blobs; one that is gone already is no error.
+
+        One that cannot be removed is logged and stays until the next start.
+        """
+        paths = [self.path(ref) for ref in refs]
+        if paths:
+            await asyncio.to_thread(_unlink_all, paths)
+
+    @asynccontextmanager
+    async def scratch(self, data: bytes) -> AsyncIterator[Path]:
+        """Yield a file with this content that lives as long as the context."""
+        path = self._scratch / uuid.uuid4().hex
+        try:
+            # Made here and only filled in the thread, which goes on when this task is
+            # cancelled: it must not make the file after it was removed.
+            path.touch()
+            await asyncio.to_thread(_fill, path, data)
+            yield path
+        finally:
+            # Not awaited: a cancelled task must clean up too, and an unlink is quick.
+            path.unlink(missing_ok=True)
+
+    def _put(self, parts: Iterable[bytes], content_type: str) -> BlobRef:
+        key = uuid.uuid4().hex
+        partial, final = self._scratch / key, self._blobs / key
+        digest, size = hashlib.sha256(), 0
+        try:
+            with partial.open("wb") as file:
+                for part in parts:
+                    file.write(part)
+                    digest.update(part)
+                    size += len(part)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(final)
+            _fsync_folder(self._blobs)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            final.unlink(missing_ok=True)
+            raise
+        return BlobRef(key=key, size=size, sha256=digest.hexdigest(), content_type=content_type)
+
+
+@asynccontextmanager
+async def open_blobs(data_dir: Path) -> AsyncIterator[BlobFolder]:
+    """Yield the blob folder below data_dir, which this process then holds alone.
+
+    Files of an earlier process are removed: the jobs they belonged to ended with it.
+    Raises ConfigurationError if the folder cannot be used or another process holds it.
+    """
+    folder = data_dir / "spool"
+    with _exclusive(data_dir):
+        try:
+            await asyncio.to_thread(_make_empty, folder)
+        except OSError as exc:
+            raise _unusable(data_dir, exc) from exc
+        yield BlobFolder(folder)
+
+
+@contextmanager
+def _exclusive(data_dir: Path) -> "Iterator[None]":
+    """Hold the data folder's lock: two processes must not share one folder."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (data_dir / "lock").open("a+")
+    except OSError as exc:
+        raise _unusable(data_dir, exc) from exc
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise ConfigurationError(
+                [f"data_dir: the folder {data_dir} is in use by process {holder}"]
+            ) from exc
+        try:
+            # Past the file object: what its buffer could not write, it tries again on close.
+            os.truncate(lock.fileno(), 0)
+            os.write(lock.fileno(), f"{os.getpid()}\n".encode())
+        except OSError as exc:
+            raise _unusable(data_dir, exc) from exc
+        yield
+
+
+def _unusable(data_dir: Path, exc: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        [f"data_dir: the folder {data_dir} cannot be written ({exc.strerror})"]
+    )
+
+
+def _make_empty(folder: Path) -> None:
+    for name in ("blobs", "scratch"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+
+
+def _fill(path: Path, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(data)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink_all(paths: list[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("blob_not_deleted", key=path.name, errno=exc.errno)

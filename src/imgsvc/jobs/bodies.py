@@ -1,0 +1,140 @@
+"""The bodies of the three callbacks, exactly as they go over the wire.
+
+A field without a value is left out; `null` is never sent.
+"""
+
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState
+
+MAX_ERROR_LINES = 20
+"""How many lines a batch callback's `errors` holds; the manifest holds all."""
+
+SingleStatus = Literal["completed", "failed", "cancelled"]
+BatchStatus = Literal["completed", "completed_with_errors", "failed", "cancelled"]
+
+
+class _Callback(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: BatchStatus
+    job_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})] = Field(
+        description="The id that the 202 answer gave."
+    )
+    provider: str | None = Field(
+        None, description="Who was asked to edit: `openai`, say; `local` if none is configured."
+    )
+    fallback: bool = Field(
+        default=False,
+        description=(
+            "True if a simpler local engine did the edit: the result may be less than what was"
+            " asked for."
+        ),
+    )
+    fallback_reason: str | None = Field(
+        None, description="Why: a stable code, `provider_out_of_credit` say. Only if `fallback`."
+    )
+    error: str | None = Field(
+        None, description="If it did not work: `Kind: what happened and what to do`."
+    )
+
+
+class ImageToBase64Callback(_Callback):
+    """The callback of processImageAsyncToBase64."""
+
+    status: SingleStatus = Field(
+        description="`completed`: result_image_base64 is there; otherwise `error` is."
+    )
+    filename: str | None = Field(None, description="The file name as it was sent.")
+    result_image_base64: str | None = Field(
+        None, description="The edited image file as base64.", json_schema_extra={"format": "byte"}
+    )
+    result_mime_type: str | None = Field(None, description="Its media type: `image/png`, say.")
+
+
+class ImageToStorageCallback(_Callback):
+    """The callback of processImageAsyncToCos."""
+
+    status: SingleStatus = Field(
+        description="`completed`: result_url is there; otherwise `error` is."
+    )
+    filename: str | None = Field(None, description="The file name as it was sent.")
+    object_key: str | None = Field(None, description="The object's key in the output bucket.")
+    result_url: str | None = Field(
+        None,
+        description="A signed download link to the edited image; pass it on unchanged.",
+        json_schema_extra={"format": "uri"},
+    )
+    expires_in: int | None = Field(None, description="How long the link works, in seconds.")
+
+
+class BatchCallback(_Callback):
+    """The callback of batchProcessImages."""
+
+    status: BatchStatus = Field(
+        description=(
+            "`completed`: the asked-for provider edited every image. `completed_with_errors`: "
+            "some failed or were edited by the local engine. `failed`: there is no output."
+        )
+    )
+    total_files: int = Field(0, description="Images found.")
+    processed: int = Field(0, description="Images edited by the asked-for provider.")
+    failed: int = Field(0, description="Images without an output.")
+    fallback_local: int = Field(0, description="Images edited by the local engine instead.")
+    total_files_processed: int = Field(0, description="`processed` plus `fallback_local`.")
+    duration_seconds: float = Field(0, description="How long the batch ran, in seconds.")
+    output_bucket: str | None = Field(None, description="The bucket that holds the edited images.")
+    output_prefix: str | None = Field(
+        None,
+        description=(
+            "The edited images and manifest.json are below this, in a folder named by the job id."
+        ),
+    )
+    errors: list[str] = Field(
+        default_factory=list,
+        description=(
+            f"At most {MAX_ERROR_LINES} lines, each `key: reason`; manifest.json has all of them."
+        ),
+    )
+
+
+CallbackBody = ImageToBase64Callback | ImageToStorageCallback | BatchCallback
+
+CALLBACK_MODELS: dict[JobKind, type[CallbackBody]] = {
+    JobKind.IMAGE_TO_BASE64: ImageToBase64Callback,
+    JobKind.IMAGE_TO_STORAGE: ImageToStorageCallback,
+    JobKind.BATCH: BatchCallback,
+}
+
+
+def failed_body(job: Job, *, provider: str, error: str) -> CallbackBody:
+    """Return the body for a job that has no result."""
+    fields: dict[str, object] = {
+        "status": JobState.FAILED.value,
+        "job_id": job.id,
+        "provider": provider,
+        "error": error,
+    }
+    if not isinstance(job.spec, BatchSpec):
+        fields["filename"] = job.spec.filename
+    return CALLBACK_MODELS[job.spec.kind].model_validate(fields)
+
+
+def encode(body: CallbackBody, *, image_base64: bytes | None = None) -> list[bytes]:
+    """Return the JSON document in parts, ready to be written one behind the other.
+
+    `image_base64` becomes the field `result_image_base64`. It is put between two parts
+    as it is: running tens of megabytes through a JSON encoder would hold the event loop
+    up, and base64 has no character that JSON escapes.
+    """
+    fields = body.model_dump(exclude_none=True)
+    if image_base64 is None:
+        return [orjson.dumps(fields)]
+    fields["result_image_base64"] = ""
+    # An unescaped quote cannot occur inside a JSON string: the mark is found once, in place.
+    mark = b'"result_image_base64":"'
+    head, tail = orjson.dumps(fields).split(mark)
+    return [head + mark, image_base64, tail]

@@ -1,0 +1,26 @@
+"""The time one image may take."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from imgsvc.errors import JobTimeout
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Stop the block after this many seconds and raise JobTimeout.
+
+    A TimeoutError from inside the block that has another origin passes unchanged.
+    """
+    timeout = asyncio.timeout(seconds)
+    try:
+        async with timeout:
+            yield
+    except TimeoutError as exc:
+        if not timeout.expired():
+            raise
+        raise JobTimeout(
+            f"The image took longer than the {seconds:g} s allowed (workers.job_timeout)."
+            " Send a smaller image or choose a lower quality."
+        ) from exc

@@ -1,0 +1,140 @@
+"""What became of every object of a batch."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback
+from imgsvc.jobs.models import JobState
+
+IMAGE_EXTENSIONS = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
+
+
+def looks_like_image(key: str) -> bool | None:
+    """Say whether an object's name speaks for an image; None if it has no extension."""
+    extension = PurePosixPath(key).suffix
+    return extension.lower() in IMAGE_EXTENSIONS if extension else None
+
+
+class ItemState(StrEnum):
+    """How one object of a batch ended."""
+
+    PROCESSED = "processed"  # edited by the asked-for provider
+    FALLBACK_LOCAL = "fallback_local"  # edited by the local engine instead
+    FAILED = "failed"  # an image without an output
+    SKIPPED = "skipped"  # not an image
+
+
+@dataclass(kw_only=True, slots=True)
+class Item:
+    """One row of the manifest."""
+
+    input_key: str
+    state: ItemState
+    output_key: str | None = None
+    provider: str | None = None
+    fallback_reason: str | None = None
+    error: str | None = None
+    bytes: int | None = None  # of the output
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Manifest:
+    """All rows of a batch, and what they add up to."""
+
+    job_id: str
+    provider: str  # the one that was asked for
+    output_prefix: str
+    items: list[Item] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # trouble beside the items, a line each
+    started: float = field(default_factory=monotonic)
+
+    def count(self, state: ItemState) -> int:
+        """Return how many items ended in this state."""
+        return sum(item.state is state for item in self.items)
+
+    @property
+    def state(self) -> JobState:
+        """The batch's final state."""
+        outputs = self.count(ItemState.PROCESSED) + self.count(ItemState.FALLBACK_LOCAL)
+        failed = self.count(ItemState.FAILED)
+        if failed and not outputs:
+            return JobState.FAILED
+        if failed or self.notes or self.count(ItemState.FALLBACK_LOCAL):
+            return JobState.COMPLETED_WITH_ERRORS
+        return JobState.COMPLETED
+
+    def error_lines(self) -> list[str]:
+        """Return a line for each trouble: failures first, then what was skipped."""
+        failed = [
+            f"{item.input_key}: {item.error}"
+            for item in self.items
+            if item.state is ItemState.FAILED
+        ]
+        skipped = [
+            f"{item.input_key}: skipped, not an image"
+            for item in self.items
+            if item.state is ItemState.SKIPPED
+        ]
+        return self.notes + failed + skipped
+
+    def counters(self) -> dict[str, int]:
+        """Return the five counters of the callback."""
+        processed = self.count(ItemState.PROCESSED)
+        fallback = self.count(ItemState.FALLBACK_LOCAL)
+        failed = self.count(ItemState.FAILED)
+        return {
+            "total_files": processed + fallback + failed,
+            "processed": processed,
+            "failed": failed,
+            "fallback_local": fallback,
+            "total_files_processed": processed + fallback,
+        }
+
+    def callback(self, *, output_bucket: str) -> BatchCallback:
+        """Return the body of the batch's callback."""
+        reasons = Counter(item.fallback_reason for item in self.items if item.fallback_reason)
+        lines = self.error_lines()
+        error = None
+        if self.state is JobState.FAILED:
+            error = f"BatchFailed: no image gave an output; the first reason was: {lines[0]}"
+        return BatchCallback.model_validate(
+            {
+                "status": self.state.value,
+                "job_id": self.job_id,
+                **self.counters(),
+                "duration_seconds": round(monotonic() - self.started, 3),
+                "output_bucket": output_bucket,
+                "output_prefix": self.output_prefix,
+                "errors": lines[:MAX_ERROR_LINES],
+                "provider": self.provider,
+                "fallback": bool(reasons),
+                "fallback_reason": reasons.most_common(1)[0][0] if reasons else None,
+                "error": error,
+            }
+        )
+
+    def to_json(self) -> bytes:
+        """Return manifest.json: the counters, and one row an object in key order."""
+        rows = sorted(self.items, key=lambda item: item.input_key)
+        document: dict[str, Any] = {
+            "job_id": self.job_id,
+            "status": self.state.value,
+            **self.counters(),
+            "skipped": self.count(ItemState.SKIPPED),
+            "notes": self.notes,
+            "items": [
+                {name: value for name, value in asdict(row).items() if value is not None}
+                for row in rows
+            ],
+        }
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2)

@@ -1,0 +1,116 @@
+"""What a worker does with a job, from claiming it to its delivered callback."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from structlog.contextvars import bound_contextvars
+
+from imgsvc.callbacks import CallbackSender, Delivery, deliver_until_done
+from imgsvc.errors import ImgsvcError, describe
+from imgsvc.jobs.backend import JobBackend
+from imgsvc.jobs.batch import BatchEditor
+from imgsvc.jobs.blobs import BlobFolder
+from imgsvc.jobs.bodies import encode, failed_body
+from imgsvc.jobs.deadline import deadline
+from imgsvc.jobs.edit import ImageEditor
+from imgsvc.jobs.models import BatchSpec, BlobRef, Job, JobState, Outcome
+
+log = structlog.get_logger(__name__)
+
+DISK_RETRY = 5.0
+"""Seconds between two attempts to write to a disk that refuses."""
+
+
+class WorkersConfig(BaseModel):
+    """How many jobs are in work at once, and for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: int = Field(8, ge=1, le=1024, description="Workers: jobs in work at once.")
+    job_timeout: float = Field(
+        600, gt=0, description="Seconds one image may take, from the worker's claim to its result."
+    )
+    batch_concurrency: int = Field(
+        4, ge=1, le=256, description="Images of one batch in work at once, if it does not say."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRunner:
+    """Does claimed jobs and delivers their callbacks; never raises for a job's sake."""
+
+    backend: JobBackend
+    blobs: BlobFolder
+    images: ImageEditor
+    batches: BatchEditor
+    sender: CallbackSender
+    schedule: Sequence[float]  # seconds to wait before each attempt to deliver
+    config: WorkersConfig
+
+    async def process(self, job_id: str) -> None:
+        """Claim the job, do it, and freeze how it ended."""
+        job = await self.backend.start(job_id)
+        if job is None:
+            return
+        with bound_contextvars(job_id=job.id, request_id=job.request_id):
+            started = monotonic()
+            log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
+            outcome = await self._outcome(job)
+            body = await self._freeze(outcome.body)
+            won = await self.backend.finish(job.id, job.attempt, outcome.state, body)
+            await self.blobs.delete(job.spec.blobs if won else [body])
+            if not won:
+                log.warning("job_superseded", attempt=job.attempt)
+                return
+            log.info(
+                "job_finished",
+                kind=job.spec.kind,
+                state=outcome.state,
+                seconds=round(monotonic() - started, 3),
+                callback_bytes=body.size,
+            )
+
+    async def deliver(self, job: Job) -> None:
+        """Bring the frozen callback to its receiver, on the schedule, then drop its body."""
+        if job.callback_body is None:
+            return
+        with bound_contextvars(job_id=job.id, request_id=job.request_id):
+            delivery = Delivery(
+                url=job.callback_url,
+                webhook_id=job.webhook_id,
+                request_id=job.request_id,
+                body=self.blobs.path(job.callback_body),
+            )
+            verdict = await deliver_until_done(self.sender, delivery, schedule=self.schedule)
+            await self.backend.record_delivery(job.id, verdict)
+            await self.blobs.delete([job.callback_body])
+
+    async def _freeze(self, body: list[bytes]) -> BlobRef:
+        """Write the callback's body; on a full disk, wait for space: the result is paid for."""
+        while True:
+            try:
+                return await self.blobs.put(body, content_type="application/json")
+            except OSError as exc:
+                log.error("callback_body_not_written", errno=exc.errno, retry_in=DISK_RETRY)  # noqa: TRY400 - expected; no traceback needed
+                await asyncio.sleep(DISK_RETRY)
+
+    async def _outcome(self, job: Job) -> Outcome:
+        try:
+            if isinstance(job.spec, BatchSpec):
+                return await self.batches.run(job, job.spec)
+            async with deadline(self.config.job_timeout):
+                return await self.images.run(job, job.spec)
+        except ImgsvcError as exc:
+            log.warning("job_failed", code=exc.code, error=describe(exc))
+            return self._failed(job, exc)
+        except Exception as exc:
+            log.exception("job_crashed")
+            return self._failed(job, exc)
+
+    def _failed(self, job: Job, exc: Exception) -> Outcome:
+        body = failed_body(job, provider=self.images.router.name, error=describe(exc))
+        return Outcome(state=JobState.FAILED, body=encode(body))

@@ -1,0 +1,34 @@
+"""Who edits the pictures: an image API, and a local engine that steps in for it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from imgsvc.imaging.pool import ImagePool
+from imgsvc.providers.base import EditOptions, EditRequest, EditResult, Provider
+from imgsvc.providers.local import LocalProvider
+from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
+from imgsvc.providers.router import EditRouter
+
+__all__ = [
+    "EditOptions",
+    "EditRequest",
+    "EditResult",
+    "EditRouter",
+    "LocalProvider",
+    "OpenAIConfig",
+    "OpenAIProvider",
+    "Provider",
+    "open_openai",
+    "open_router",
+]
+
+
+@asynccontextmanager
+async def open_router(openai: OpenAIConfig, pool: ImagePool) -> AsyncIterator[EditRouter]:
+    """Yield the router; without a key it has the local engine alone."""
+    local = LocalProvider(pool)
+    if openai.api_key is None:
+        yield EditRouter(None, local)
+        return
+    async with open_openai(openai, pool) as primary:
+        yield EditRouter(primary, local)

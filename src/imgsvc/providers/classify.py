@@ -1,0 +1,210 @@
+"""What an exception of the OpenAI SDK means: one table, decided by code, type and status.
+
+Codes are those of https://platform.openai.com/docs/guides/error-codes and of the
+``ResponseError`` type of the SDK. The message text is never looked at and never passed
+on: it is written for people, changes, and for a wrong key it repeats part of the key.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+
+import aiohttp
+import httpx2
+import openai
+
+from imgsvc.errors import (
+    ProviderAccessDenied,
+    ProviderBadAnswer,
+    ProviderError,
+    ProviderKeyRejected,
+    ProviderModelNotFound,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
+    ProviderRefusedContent,
+    ProviderRefusedImage,
+    ProviderRefusedParameter,
+    ProviderServerError,
+    ProviderTimeout,
+    ProviderUnreachable,
+)
+
+_BY_CODE: Mapping[str, type[ProviderError]] = {
+    # money
+    "billing_hard_limit_reached": ProviderOutOfCredit,
+    "billing_not_active": ProviderOutOfCredit,
+    "credit_balance_exhausted": ProviderOutOfCredit,
+    "insufficient_quota": ProviderOutOfCredit,
+    "organization_spend_limit_exceeded": ProviderOutOfCredit,
+    "organization_usage_limit_exceeded": ProviderOutOfCredit,
+    "project_spend_limit_exceeded": ProviderOutOfCredit,
+    # rate
+    "rate_limit_exceeded": ProviderRateLimited,
+    "slow_down": ProviderRateLimited,
+    # moderation
+    "content_policy_violation": ProviderRefusedContent,
+    "image_content_policy_violation": ProviderRefusedContent,
+    "moderation_blocked": ProviderRefusedContent,
+    # the picture
+    "empty_image_file": ProviderRefusedImage,
+    "image_file_too_large": ProviderRefusedImage,
+    "image_parse_error": ProviderRefusedImage,
+    "image_too_large": ProviderRefusedImage,
+    "image_too_small": ProviderRefusedImage,
+    "invalid_image": ProviderRefusedImage,
+    "invalid_image_file": ProviderRefusedImage,
+    "invalid_image_format": ProviderRefusedImage,
+    "invalid_image_mode": ProviderRefusedImage,
+    "unsupported_image_media_type": ProviderRefusedImage,
+    # who asks, and for what
+    "invalid_api_key": ProviderKeyRejected,
+    "model_not_found": ProviderModelNotFound,
+    # the server
+    "server_error": ProviderServerError,
+    "server_is_overloaded": ProviderServerError,
+}
+
+_BY_TYPE: Mapping[str, type[ProviderError]] = {
+    "insufficient_quota": ProviderOutOfCredit,  # whatever code comes with it next
+}
+
+_BY_STATUS: Mapping[int, type[ProviderError]] = {
+    401: ProviderKeyRejected,
+    402: ProviderOutOfCredit,
+    403: ProviderAccessDenied,
+    404: ProviderModelNotFound,
+    405: ProviderModelNotFound,  # a base URL that leads to some other service
+    408: ProviderTimeout,
+    409: ProviderServerError,
+    413: ProviderRefusedImage,
+    415: ProviderRefusedImage,
+    429: ProviderRateLimited,
+    504: ProviderTimeout,  # a gateway's: the API behind it may still have done the work
+    524: ProviderTimeout,  # as 504, of Cloudflare
+}
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_PARAMETER = re.compile(r"[a-z][a-z0-9_.\[\]]{0,63}")
+_REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{1,64}")
+
+
+def classify(exc: BaseException, *, model: str | None = None) -> ProviderError:
+    """Return the error of ours that exc stands for, with a message fit for the caller.
+
+    `model` is the one asked for; it is named in the message.
+    """
+    kind = _kind(exc)
+    message = _message(kind, exc, model)
+    if kind is ProviderRateLimited and isinstance(exc, openai.APIStatusError):
+        return ProviderRateLimited(message, retry_after=_retry_after(exc.response.headers))
+    return kind(message)
+
+
+def _kind(exc: BaseException) -> type[ProviderError]:
+    match exc:
+        case openai.APIResponseValidationError():
+            return ProviderBadAnswer
+        case (
+            openai.APIConnectionError()
+            | httpx2.TransportError()
+            | aiohttp.ClientConnectionError()
+            | aiohttp.ClientPayloadError()
+        ):
+            return _kind_of_connection_error(exc)
+        case TimeoutError():
+            return ProviderTimeout
+        case openai.APIError():
+            return (
+                _BY_CODE.get(exc.code or "")
+                or _BY_TYPE.get(exc.type or "")
+                or _kind_by_status(getattr(exc, "status_code", None))
+            )
+        case _:  # not HTTP, or not what its headers say
+            return ProviderBadAnswer
+
+
+def _kind_by_status(status: int | None) -> type[ProviderError]:
+    if status is None:  # an error in the middle of an answer
+        return ProviderServerError
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status < 400:
+        return ProviderBadAnswer
+    return ProviderServerError if status >= 500 else ProviderRefusedParameter
+
+
+def _kind_of_connection_error(exc: BaseException) -> type[ProviderError]:
+    """Tell a late answer from a broken connection.
+
+    The SDK's aiohttp transport reports refused and lost connections as timeouts too,
+    so what aiohttp itself had raised decides, if there is such a cause.
+    """
+    for cause in _chain(exc):
+        if isinstance(cause, aiohttp.ConnectionTimeoutError):
+            return ProviderUnreachable
+        if isinstance(cause, aiohttp.ClientError):
+            return ProviderTimeout if isinstance(cause, TimeoutError) else ProviderUnreachable
+    late = isinstance(exc, openai.APITimeoutError | httpx2.TimeoutException)
+    return ProviderTimeout if late else ProviderUnreachable
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = exc
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _message(kind: type[ProviderError], exc: BaseException, model: str | None) -> str:
+    """Return the kind's own message and, in brackets, the details that are safe to show."""
+    details = [f"model {model}"] if model else []
+    if isinstance(exc, openai.APIStatusError):
+        details.append(f"status {exc.status_code}")
+    if isinstance(exc, openai.APIError):
+        if _WORD.fullmatch(exc.code or ""):
+            details.append(f"code {exc.code}")
+        if isinstance(exc.param, str) and _PARAMETER.fullmatch(exc.param):
+            details.append(f"parameter {exc.param}")
+    request_id = getattr(exc, "request_id", None) or ""
+    if _REQUEST_ID.fullmatch(request_id):
+        details.append(f"request {request_id}")
+    message = kind().message
+    return f"{message} ({', '.join(details)})" if details else message
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in seconds that the headers ask for (RFC 9110, section 10.2.3).
+
+    ``Retry-After-Ms`` is OpenAI's own, more precise form. A date is taken relative to
+    the answer's own, so that a wrong clock here or there does not matter.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    until = _date(value)
+    if until is None:
+        return None
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) and number >= 0 else None
+
+
+def _date(value: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

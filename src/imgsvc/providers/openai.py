@@ -1,0 +1,243 @@
+"""Edits by OpenAI's image API, or by any server that speaks the same protocol.
+
+Source: https://platform.openai.com/docs/api-reference/images/createEdit
+"""
+
+import asyncio
+import io
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+import aiohttp
+import httpx2
+import pybase64
+import structlog
+from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from openai.types import Model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from imgsvc.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured
+from imgsvc.imaging import ops
+from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.imaging.formats import SNIFF_BYTES, ImageFormat, sniff
+from imgsvc.imaging.pool import ImagePool
+from imgsvc.providers.answer import Answer, AnswerReader
+from imgsvc.providers.base import EditRequest
+from imgsvc.providers.classify import classify
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+MAX_UPLOAD_BYTES = 50_000_000
+"""The API takes files below 50 MB."""
+
+_CONNECT_TIMEOUT = 10.0  # seconds; a server that is there accepts much sooner
+_SNIFF_CHARACTERS = -(-SNIFF_BYTES // 3) * 4  # base64 of what sniff() wants to see
+
+
+def _blank_is_unset(value: object) -> object:
+    """Strip a text; an empty one, as in ``OPENAI_BASE_URL=``, is as good as none."""
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _check_key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
+        raise ValueError("the key may hold visible ASCII characters only")
+    return key
+
+
+def _check_base_url(url: str | None) -> str | None:
+    if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#@]*", url):
+        raise ValueError("give an http or https URL like https://api.openai.com/v1")
+    return url
+
+
+class OpenAIConfig(BaseModel):
+    """The image API that edits the pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    api_key: Annotated[
+        SecretStr | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_key)
+    ] = Field(None, description="Key of the image API. Without one the local engine edits.")
+    base_url: Annotated[
+        str | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_base_url)
+    ] = Field(
+        None, description="URL of a compatible server, up to its `/v1`. Unset: OpenAI itself."
+    )
+    model: str = Field("gpt-image-2", min_length=1, description="Model that edits.")
+    quality: Literal["low", "medium", "high", "auto"] = Field(
+        "medium", description="Quality of the results; higher is slower and costs more."
+    )
+    output_format: Literal[ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP] = Field(
+        ImageFormat.PNG, description="File format of the results."
+    )
+    timeout: float = Field(
+        300.0, gt=0, description="Seconds that one edit may take, from upload to result."
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _goes_with_a_key(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and info.data.get("api_key", "") is None:
+            raise ValueError(
+                "is set without a key: set OPENAI_API_KEY too, to any word for a server"
+                " that asks for none"
+            )
+        return url
+
+
+class OpenAIProvider:
+    """Sends each picture to the image API once; never retries."""
+
+    name = "openai"
+
+    def __init__(self, client: AsyncOpenAI, config: OpenAIConfig, pool: ImagePool) -> None:
+        self._client = client
+        self._config = config
+        self._pool = pool
+
+    async def edit(self, request: EditRequest) -> EncodedImage:
+        """Return the edited picture as the base64 text that the API sent.
+
+        Raises ProviderError, ImageError or ImageProcessDied.
+        """
+        options, config = request.options, self._config
+        output_format = options.output_format or config.output_format
+        parameters: dict[str, Any] = {
+            "model": options.model or config.model,
+            "prompt": request.prompt,
+            "image": await self._upload(request),
+            "quality": options.quality or config.quality,
+            "output_format": output_format.value,
+            "n": 1,
+        }
+        if options.size is not None:
+            parameters["size"] = options.size
+        if options.background is not None:
+            parameters["background"] = options.background
+        if request.mask is not None:
+            mask = await asyncio.to_thread(request.mask.read_bytes)
+            parameters["mask"] = ("mask.png", io.BytesIO(mask), ImageFormat.PNG.media_type)
+        answer = await self._call(parameters)
+        _check_type(answer.base64, output_format)
+        return EncodedImage(format=output_format, content=answer.base64, is_base64=True)
+
+    async def probe(self) -> None:
+        """Ask for the configured model: free of charge, but with key and network.
+
+        Raises ProviderError.
+        """
+        model = self._config.model
+        with _mapped(model):
+            async with asyncio.timeout(self._config.timeout):
+                found: object = await self._client.models.retrieve(model)
+        if not isinstance(found, Model):
+            raise ProviderBadAnswer("The image API's base URL leads to something else.")
+
+    async def _upload(self, request: EditRequest) -> tuple[str, io.BytesIO, str]:
+        """Return name, content and type: the type is what the bytes are, not what they claim.
+
+        A stream and not bytes, because the SDK hands bytes to the socket all at once.
+        """
+        if ops.needs_conversion(request.info):
+            content = await self._pool.run(
+                ops.prepare_for_provider, request.image, request.info, MAX_UPLOAD_BYTES
+            )
+        else:
+            content = await asyncio.to_thread(request.image.read_bytes)
+        kind = sniff(content[:SNIFF_BYTES]) or request.info.format
+        return upload_name(request.filename, kind), io.BytesIO(content), kind.media_type
+
+    async def _call(self, parameters: dict[str, Any]) -> Answer:
+        started = time.monotonic()
+        log = _log.bind(provider=self.name, model=parameters["model"])
+        try:
+            with _mapped(parameters["model"]):
+                async with asyncio.timeout(self._config.timeout):
+                    request_id, answer = await self._exchange(parameters)
+        except ProviderError as error:
+            seconds = round(time.monotonic() - started, 3)
+            log.warning("provider_called", seconds=seconds, error=error.kind, reason=error.message)
+            raise
+        seconds = round(time.monotonic() - started, 3)
+        log.info("provider_called", seconds=seconds, upstream_id=request_id, usage=answer.usage)
+        return answer
+
+    async def _exchange(self, parameters: dict[str, Any]) -> tuple[str | None, Answer]:
+        reader = AnswerReader()
+        edits = self._client.images.with_streaming_response
+        # Compressing base64 saves a quarter at most, and inflating it is work for this loop.
+        headers = {"Accept-Encoding": "identity"}
+        async with edits.edit(**parameters, extra_headers=headers) as response:
+            async for chunk in response.iter_bytes():
+                reader.feed(chunk)
+            return response.request_id, await asyncio.to_thread(reader.close)
+
+
+@asynccontextmanager
+async def open_openai(config: OpenAIConfig, pool: ImagePool) -> AsyncIterator[OpenAIProvider]:
+    """Yield the provider with one client for its whole life.
+
+    Raises ProviderNotConfigured without a key.
+    """
+    if config.api_key is None:
+        raise ProviderNotConfigured
+    timeout = httpx2.Timeout(config.timeout, connect=_CONNECT_TIMEOUT)
+    async with DefaultAioHttpClient(
+        trust_env=False, follow_redirects=False, timeout=timeout
+    ) as http_client:
+        client = AsyncOpenAI(
+            api_key=config.api_key.get_secret_value(),
+            base_url=config.base_url or "https://api.openai.com/v1",
+            http_client=http_client,
+            max_retries=0,
+            timeout=timeout,
+        )
+        # The SDK fills these from OPENAI_ORG_ID, OPENAI_PROJECT_ID and
+        # OPENAI_CUSTOM_HEADERS, and takes no argument that says not to.
+        client.organization = None
+        client.project = None
+        client._custom_headers = {}  # noqa: SLF001 - the SDK has no public way
+        yield OpenAIProvider(client, config, pool)
+
+
+def upload_name(filename: str | None, kind: ImageFormat) -> str:
+    """Return the caller's file name made safe, with the extension that is true."""
+    stem = PurePath((filename or "").replace("\\", "/")).stem
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem)[:100].strip("._-")
+    return f"{safe or 'image'}.{kind.extension}"
+
+
+@contextmanager
+def _mapped(model: str) -> Iterator[None]:
+    """Turn what the SDK and its transport raise into errors of ours.
+
+    The SDK wraps most exceptions of its HTTP client, and that one most of aiohttp's;
+    what an answer's body raises while it is read comes through unwrapped.
+    """
+    try:
+        yield
+    except (OpenAIError, httpx2.HTTPError, aiohttp.ClientError, TimeoutError) as exc:
+        raise classify(exc, model=model) from exc
+
+
+def _check_type(base64: bytes, expected: ImageFormat) -> None:
+    found = sniff(pybase64.b64decode(base64[:_SNIFF_CHARACTERS]))
+    if found is not expected:
+        raise ProviderBadAnswer(
+            f"The image API answered with {found or 'something that is no image'} "
+            f"instead of {expected}."
+        )

@@ -1,0 +1,47 @@
+"""Where and how the server listens."""
+
+from ipaddress import ip_address
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class ServerConfig(BaseModel):
+    """The HTTP side of the service."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None,
+        description=(
+            "How callers reach the server: https://images.example.com. It goes into links and the"
+            " OpenAPI document; unset, it is the address the server listens on."
+        ),
+    )
+    drain_timeout: float = Field(
+        30, ge=0, description="Seconds that accepted jobs may still take after SIGTERM."
+    )
+    max_body_bytes: int = Field(
+        40 * 2**20,
+        ge=1024,
+        description="Largest request body; base64 makes an image a third larger.",
+    )
+    body_timeout: float = Field(
+        60, gt=0, description="Seconds within which a request body must have arrived."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return None if value is None else value.rstrip("/")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"

@@ -1,0 +1,140 @@
+"""What each path does: parse, call, answer. Errors travel up to the middleware."""
+
+from functools import cache
+from time import monotonic
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from imgsvc import __version__
+from imgsvc.errors import NotFound, ShuttingDown
+from imgsvc.jobs.models import JobKind, JobSpec
+from imgsvc.storage import FilesystemStorage, S3Config
+from imgsvc.storage.filesystem import content_type
+from imgsvc.web import openapi
+from imgsvc.web.answers import json_response
+from imgsvc.web.keys import CONTEXT, REQUEST_ID, Context
+
+log = structlog.get_logger(__name__)
+
+
+async def process_image_to_base64(request: web.Request) -> web.Response:
+    """Take one image; the callback carries the result."""
+    return await _accept_image(request, JobKind.IMAGE_TO_BASE64)
+
+
+async def process_image_to_storage(request: web.Request) -> web.Response:
+    """Take one image; the callback carries a link to the result."""
+    return await _accept_image(request, JobKind.IMAGE_TO_STORAGE)
+
+
+async def batch_process_images(request: web.Request) -> web.Response:
+    """Take a prompt for all images below a prefix."""
+    context = _open_context(request)
+    callback_url = context.intake.callback_url(request.headers)
+    return await _accept(request, await context.intake.batch_spec(request), callback_url)
+
+
+async def health(request: web.Request) -> web.Response:
+    """Tell that the server is there, and how busy it is."""
+    context = request.app[CONTEXT]
+    stats = context.backend.stats()
+    return json_response(
+        {
+            "ok": True,
+            "version": __version__,
+            "ready": not context.readiness.draining,
+            "uptime_seconds": round(monotonic() - context.readiness.started, 1),
+            "provider": context.provider,
+            "storage": context.storage.kind,
+            "queued": stats.queued,
+            "running": stats.running,
+            "callbacks_pending": stats.callbacks_pending,
+        }
+    )
+
+
+async def live(_request: web.Request) -> web.Response:
+    """Tell that the process serves requests."""
+    return json_response({"ok": True})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Tell whether new jobs are taken."""
+    if request.app[CONTEXT].readiness.draining:
+        raise ShuttingDown
+    return json_response({"ok": True})
+
+
+async def cos_config(request: web.Request) -> web.Response:
+    """Show where batches read and results go; never a secret."""
+    buckets = request.app[CONTEXT].buckets
+    answer: dict[str, object] = {}
+    if isinstance(buckets, S3Config):
+        answer |= {"endpoint": str(buckets.endpoint), "region": buckets.region}
+    return json_response(
+        answer
+        | {
+            "input_bucket": buckets.input_bucket,
+            "output_bucket": buckets.output_bucket,
+            "input_prefix": buckets.input_prefix,
+            "output_prefix": buckets.output_prefix,
+            "presign_expires": buckets.presign_expires,
+        }
+    )
+
+
+async def file(request: web.Request) -> web.StreamResponse:
+    """Serve an object of the filesystem storage to whoever has a signed link."""
+    storage = request.app[CONTEXT].storage
+    if not isinstance(storage, FilesystemStorage):
+        raise NotFound
+    path = await storage.verify_link(
+        request.match_info["bucket"],
+        request.match_info["key"],
+        expires=request.query.get("expires", ""),
+        signature=request.query.get("signature", ""),
+    )
+    return web.FileResponse(
+        path,
+        headers={
+            "Content-Type": content_type(path),
+            "Cache-Control": "private",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+async def openapi_document(request: web.Request) -> web.Response:
+    """Show the OpenAPI document: the tools, or with ?full=1 everything."""
+    full = request.query.get("full", "") not in {"", "0", "false"}
+    return json_response(_document(request.app[CONTEXT].base_url, full=full))
+
+
+@cache
+def _document(base_url: str, *, full: bool) -> dict[str, Any]:
+    """Keep the document: making it takes the event loop some milliseconds."""
+    return openapi.document(base_url, full=full)
+
+
+def _open_context(request: web.Request) -> Context:
+    context = request.app[CONTEXT]
+    if context.readiness.draining:
+        raise ShuttingDown
+    return context
+
+
+async def _accept_image(request: web.Request, kind: JobKind) -> web.Response:
+    context = _open_context(request)
+    callback_url = context.intake.callback_url(request.headers)
+    async with context.intake.image_spec(request, kind) as spec:
+        return await _accept(request, spec, callback_url)
+
+
+async def _accept(request: web.Request, spec: JobSpec, callback_url: str) -> web.Response:
+    job = await request.app[CONTEXT].backend.accept(
+        spec, callback_url=callback_url, request_id=request[REQUEST_ID]
+    )
+    log.info("job_accepted", job_id=job.id, kind=spec.kind)
+    return json_response({"accepted": True, "job_id": job.id}, status=202)

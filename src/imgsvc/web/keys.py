@@ -1,0 +1,35 @@
+"""What handlers find in the application and in a request."""
+
+from dataclasses import dataclass, field
+from time import monotonic
+
+from aiohttp import web
+
+from imgsvc.jobs import JobBackend
+from imgsvc.storage import Storage, StorageConfig
+from imgsvc.web.intake import Intake
+
+
+@dataclass(kw_only=True, slots=True)
+class Readiness:
+    """Whether the server takes new jobs."""
+
+    draining: bool = False
+    started: float = field(default_factory=monotonic)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """All that the handlers need."""
+
+    base_url: str  # without a slash at its end
+    intake: Intake
+    backend: JobBackend
+    storage: Storage
+    buckets: StorageConfig
+    provider: str
+    readiness: Readiness
+
+
+CONTEXT = web.AppKey("context", Context)
+REQUEST_ID = web.RequestKey("request_id", str)

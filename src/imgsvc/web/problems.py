@@ -1,0 +1,62 @@
+"""Errors as problem documents (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from imgsvc.errors import (
+    BodyTooLarge,
+    ImgsvcError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    ServiceOverloaded,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem_response(error: ImgsvcError, *, request_id: str) -> web.Response:
+    """Return the answer that tells a caller of this error."""
+    document: dict[str, Any] = {
+        "type": f"urn:imgsvc:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    headers = {}
+    if isinstance(error, InvalidRequest):
+        document["errors"] = list(error.errors)
+    if isinstance(error, ServiceOverloaded):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
+    return web.Response(
+        status=error.status, body=orjson.dumps(document), content_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def from_http_exception(exc: web.HTTPException) -> ImgsvcError:
+    """Return the error that aiohttp means."""
+    if isinstance(exc, web.HTTPMethodNotAllowed):
+        return MethodNotAllowed(sorted(exc.allowed_methods))
+    if isinstance(exc, web.HTTPRequestEntityTooLarge):
+        return BodyTooLarge()
+    if isinstance(exc, web.HTTPNotFound):
+        return NotFound()
+    return _HttpError(HTTPStatus(exc.status))
+
+
+class _HttpError(RequestError):
+    """Any other refusal by the HTTP server, which knows only its status."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        self.status = status.value
+        self.code = status.name.lower()
+        self.title = status.phrase
+        super().__init__(f"{status.description or status.phrase}.")

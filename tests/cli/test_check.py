@@ -1,0 +1,119 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from imgsvc.cli.check import check
+from standins.openai import OpenAIStandin, openai_standin
+from standins.receiver import Receiver, reply
+from standins.s3 import S3Server
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[OpenAIStandin]:
+    async with openai_standin() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGSVC_IMAGES__PROCESSES", "1")
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, s3: S3Server, **changes: str) -> None:
+    variables = {
+        "COS_ENDPOINT": s3.endpoint,
+        "COS_BUCKET": "checked",
+        "COS_ACCESS_KEY_ID": s3.access_key,
+        "COS_SECRET_ACCESS_KEY": s3.secret_key,
+    }
+    for name, value in (variables | changes).items():
+        monkeypatch.setenv(name, value)
+
+
+async def test_nothing_configured_is_all_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await check(None, connect=False, callback_url=None) == 0
+    output = capsys.readouterr().out
+    assert "storage: filesystem" in output
+    assert "FAIL" not in output
+
+
+async def test_every_problem_is_named_not_just_the_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COS_ENDPOINT", "https://s3.example.com")
+    monkeypatch.setenv("PORT", "http")
+    monkeypatch.setenv("IMGSVC_SEVER__HOST", "0.0.0.0")  # noqa: S104 - not listened on
+    assert await check(None, connect=False, callback_url=None) == 1
+    output = capsys.readouterr().out
+    for name in ("COS_BUCKET", "COS_ACCESS_KEY_ID", "COS_SECRET_ACCESS_KEY", "PORT", "SEVER"):
+        assert name in output
+
+
+async def test_a_data_folder_that_cannot_be_made_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("IMGSVC_DATA_DIR", str(tmp_path / "file" / "data"))
+    assert await check(None, connect=False, callback_url=None) == 1
+    assert "FAIL  data_dir" in capsys.readouterr().out
+
+
+async def test_a_folder_storage_and_the_local_engine_can_be_tried(
+    capsys: pytest.CaptureFixture[str], receiver: Receiver
+) -> None:
+    assert await check(None, connect=True, callback_url=receiver.url) == 0
+    output = capsys.readouterr().out
+    assert "ok    storage: put, get, presign, delete in output" in output
+    assert "ok    callback: one test delivery: answered 200" in output
+    assert (await receiver.next()).headers["webhook-id"]
+
+
+async def test_bucket_and_image_api_are_really_tried(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    s3_server: S3Server,
+    standin: OpenAIStandin,
+) -> None:
+    s3_server.create_bucket("checked")
+    configure(
+        monkeypatch, s3_server, OPENAI_API_KEY=standin.api_key, OPENAI_BASE_URL=standin.base_url
+    )
+    assert await check(None, connect=True, callback_url=None) == 0
+    output = capsys.readouterr().out
+    assert "ok    storage: put, get, presign, delete in checked" in output
+    assert "ok    provider: key and model gpt-image-2" in output
+    listed = s3_server.client.list_objects_v2(Bucket="checked")
+    assert listed["KeyCount"] == 0
+
+
+async def test_what_does_not_answer_is_said_in_plain_words_and_without_secrets(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    s3_server: S3Server,
+    standin: OpenAIStandin,
+    receiver: Receiver,
+) -> None:
+    receiver.answer_with(reply(404))
+    configure(
+        monkeypatch,
+        s3_server,
+        COS_SECRET_ACCESS_KEY="wrong-secret-canary",
+        OPENAI_API_KEY="sk-wrong-key-canary",
+        OPENAI_BASE_URL=standin.base_url,
+    )
+    assert await check(None, connect=True, callback_url=receiver.url) == 1
+    captured = capsys.readouterr()
+    for line in ("FAIL  storage: ", "FAIL  provider: ", "FAIL  callback: one test delivery"):
+        assert line in captured.out
+    assert "StorageAccessDenied" in captured.out
+    assert "ProviderKeyRejected" in captured.out
+    assert "canary" not in captured.out + captured.err
+
+
+async def test_a_callback_address_that_may_not_be_called_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert await check(None, connect=True, callback_url="http://10.0.0.1/x") == 1
+    assert "ForbiddenUrl" in capsys.readouterr().out

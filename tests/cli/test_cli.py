@@ -1,0 +1,79 @@
+"""The commands as a person types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsvc import __version__
+from imgsvc.web.openapi import document
+
+
+def imgsvc(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "imgsvc", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert imgsvc("--version", cwd=tmp_path).stdout == f"imgsvc {__version__}\n"
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    text = imgsvc("--help", cwd=tmp_path).stdout
+    assert all(command in text for command in ("serve", "openapi", "check", "demo"))
+
+
+def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
+    assert imgsvc("serv", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(("flags", "full"), [((), False), (("--full",), True)])
+def test_openapi_prints_the_document(tmp_path: Path, flags: tuple[str, ...], full: bool) -> None:
+    url = "https://images.example.com"
+    done = imgsvc("openapi", "--server-url", url, *flags, cwd=tmp_path)
+    assert json.loads(done.stdout) == document(url, full=full)
+
+
+def test_openapi_takes_the_public_url_of_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "my.toml"
+    config.write_text('[server]\npublic_url = "https://images.example.com/"\n')
+    for arguments in (("openapi", "--config", str(config)), ("--config", str(config), "openapi")):
+        servers: Any = json.loads(imgsvc(*arguments, cwd=tmp_path).stdout)["servers"]
+        assert [server["url"] for server in servers] == ["https://images.example.com"]
+
+
+def test_a_wrong_server_url_is_refused_in_plain_words(tmp_path: Path) -> None:
+    done = imgsvc("openapi", "--server-url", "images", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "images" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m imgsvc openapi --full --server-url http://x | head -n 1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],  # noqa: S607 - bash from the PATH
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_serve_names_every_problem_of_the_configuration_and_does_not_start(tmp_path: Path) -> None:
+    done = imgsvc(cwd=tmp_path, COS_ENDPOINT="https://s3.example.com", PORT="x")
+    assert done.returncode == 2
+    for name in ("COS_BUCKET", "COS_ACCESS_KEY_ID", "COS_SECRET_ACCESS_KEY", "PORT"):
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,76 @@
+"""The demo as a newcomer runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from standins.processes import is_alive
+
+
+def demo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "imgsvc", "demo", *arguments],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_demo_runs_all_three_tools_and_shows_what_comes_back(tmp_path: Path) -> None:
+    done = demo(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in (
+        "POST /process-image-async-b64",
+        "POST /process-image-async",
+        "POST /batch-process-images",
+        "202",
+        '"result_image_base64": "',
+        '"result_url": "http://127.0.0.1:',
+        '"total_files": 3',
+    ):
+        assert part in done.stdout
+    output = tmp_path / "demo-output"
+    with Image.open(output / "before.jpg") as before, Image.open(output / "after.png") as after:
+        assert before.size == after.size
+    assert str(output / "after.png") in done.stdout
+    assert list(tmp_path.glob("imgsvc-demo-*")) == []
+
+
+def test_the_demo_does_not_take_over_what_is_configured_here(tmp_path: Path) -> None:
+    (tmp_path / "imgsvc.toml").write_text('[server]\nhost = "192.0.2.1"\n')
+    done = demo(tmp_path, COS_ENDPOINT="https://s3.example.com", IMGSVC_WORKERS__COUNT="0")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_with_a_key_the_demo_tells_the_cost_and_asks_first(tmp_path: Path) -> None:
+    done = demo(tmp_path, OPENAI_API_KEY="sk-not-used")
+    assert done.returncode == 1
+    assert "USD" in done.stdout
+    assert "--yes" in done.stderr
+    assert not (tmp_path / "demo-output").exists()
+
+
+def test_a_demo_that_fails_says_why_and_ends_with_an_error(tmp_path: Path) -> None:
+    (tmp_path / "demo-output").write_text("in the way")
+    done = demo(tmp_path)
+    assert done.returncode == 1
+    assert "demo-output" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_server_of_a_kept_demo_goes_on(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--keep")
+    assert done.returncode == 0, done.stdout + done.stderr
+    pid = int(done.stdout.split("(pid ")[1].split(")")[0])
+    try:
+        assert is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,127 @@
+"""Jobs to do, and the parts around the room that tests can script."""
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.imaging.formats import ImageFormat
+from imgsvc.imaging.gate import ImageInfo
+from imgsvc.jobs.models import BatchSpec, BlobRef, ImageSpec, Job, JobKind, RemoteImage, StoredImage
+from imgsvc.providers import EditRequest
+
+JOB_ID = "0c0ffee0-1234-4abc-8def-0123456789ab"
+CALLBACK_URL = "http://127.0.0.1:9/callback"
+
+Behaviour: TypeAlias = Callable[[EditRequest], Awaitable[EncodedImage]]
+
+
+def image_spec(
+    *,
+    kind: JobKind = JobKind.IMAGE_TO_BASE64,
+    image: StoredImage | RemoteImage | None = None,
+    **fields: Any,
+) -> ImageSpec:
+    """Return a single image's job; without an image, one that nothing can fetch."""
+    return ImageSpec(
+        kind=kind,
+        prompt="Make it night",
+        image=image or RemoteImage(url="http://127.0.0.1:9/nothing"),
+        **fields,
+    )
+
+
+def batch_spec(**fields: Any) -> BatchSpec:
+    given: dict[str, Any] = {
+        "prompt": "Make it night",
+        "input_prefix": "input/",
+        "output_prefix": "output/",
+        "concurrency": 3,
+    }
+    return BatchSpec(**given | fields)
+
+
+def make_job(spec: ImageSpec | BatchSpec, *, job_id: str = JOB_ID, **fields: Any) -> Job:
+    given: dict[str, Any] = {
+        "callback_url": CALLBACK_URL,
+        "request_id": "req-7",
+        "webhook_id": "msg_42",
+        "accepted_at": datetime.now(UTC),
+    }
+    return Job(id=job_id, spec=spec, **given | fields)
+
+
+def stored(blob: BlobRef, *, width: int = 64, height: int = 48) -> StoredImage:
+    """Return the PNG in this blob as an image that has passed the gate."""
+    info = ImageInfo(
+        format=ImageFormat.PNG,
+        width=width,
+        height=height,
+        frames=1,
+        mode="RGB",
+        orientation=1,
+        bits=8,
+    )
+    return StoredImage(blob=blob, info=info)
+
+
+def files(folder: Path) -> list[Path]:
+    """Return what is in the folder."""
+    return sorted(folder.iterdir())
+
+
+@contextmanager
+def full_disk(allowed: int) -> Iterator[None]:
+    """Let files of this process grow to this many bytes: writing more fails, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+async def edited(request: EditRequest) -> EncodedImage:
+    """Return the picture as it came."""
+    return EncodedImage(format=ImageFormat.PNG, content=request.image.read_bytes())
+
+
+async def hangs(_request: EditRequest) -> EncodedImage:
+    """Never answer."""
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+def fails(error: Exception) -> Behaviour:
+    """Answer with this error."""
+
+    async def behaviour(_request: EditRequest) -> EncodedImage:
+        raise error
+
+    return behaviour
+
+
+@dataclass(kw_only=True, slots=True)
+class ScriptedProvider:
+    """Does to each picture what is said for its file name, and counts what is in flight."""
+
+    default: Behaviour = edited
+    by_name: Mapping[str, Behaviour] = field(default_factory=dict)
+    requests: list[EditRequest] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    name: str = "scripted"
+
+    async def edit(self, request: EditRequest) -> EncodedImage:
+        self.requests.append(request)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await self.by_name.get(request.filename or "", self.default)(request)
+        finally:
+            self.in_flight -= 1

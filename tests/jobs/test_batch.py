@@ -1,0 +1,269 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from imgsvc.errors import CorruptImage, ProviderRefusedContent, ProviderTimeout
+from imgsvc.jobs.models import JobState
+from imgsvc.providers import EditOptions
+from imgsvc.storage import FilesystemConfig
+from jobs.batches import MANIFEST, Buckets, MakeEditor, callback, counts, manifest, run
+from jobs.parts import JOB_ID, ScriptedProvider, batch_spec, fails, files, hangs, make_job
+from standins.pictures import picture
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PNG = picture()
+
+
+# -- what it leaves -----------------------------------------------------------------------
+
+
+async def test_every_image_below_the_prefix_is_edited_and_folders_are_kept(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for key in ("input/a.png", "input/deep/er/b c.png", "input/deep/a.png", "elsewhere/x.png"):
+        buckets.add(key, PNG)
+    provider = ScriptedProvider()
+
+    body = await run(make_editor(provider))
+
+    assert (body["status"], counts(body)) == ("completed", (3, 3, 0, 0))
+    assert (body["errors"], body["fallback"], body["provider"]) == ([], False, "scripted")
+    assert (body["output_bucket"], body["output_prefix"]) == ("output", "output/")
+    root = f"output/{JOB_ID}"
+    outputs = buckets.outputs()
+    assert sorted(outputs) == [
+        f"{root}/a_modified.png",
+        f"{root}/deep/a_modified.png",
+        f"{root}/deep/er/b_c_modified.png",
+        f"{root}/manifest.json",
+    ]
+    assert {data for key, data in outputs.items() if key != MANIFEST} == {PNG}
+
+
+async def test_the_provider_is_asked_as_the_caller_asked(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/deep/a.png", PNG)
+    provider = ScriptedProvider()
+    options = EditOptions(quality="low", size="1024x1024")
+
+    await run(make_editor(provider), prompt="Make it day", options=options)
+
+    [request] = provider.requests
+    assert (request.prompt, request.filename) == ("Make it day", "a.png")
+    assert (request.options, request.mask) == (options, None)
+    assert (request.info.width, request.info.height) == (64, 48)
+
+
+async def test_the_manifest_has_a_row_for_every_object(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.png", PNG)
+    buckets.add("input/b.png", b"no image")
+    buckets.add("input/c.txt", b"no image")
+
+    body = await run(make_editor())
+
+    document = manifest(buckets)
+    assert document["status"] == body["status"] == "completed_with_errors"
+    assert (document["total_files"], document["skipped"]) == (2, 1)
+    first, second, third = document["items"]
+    assert first.pop("seconds") >= 0
+    assert first == {
+        "input_key": "input/a.png",
+        "output_key": f"output/{JOB_ID}/a_modified.png",
+        "state": "processed",
+        "provider": "scripted",
+        "bytes": len(PNG),
+    }
+    assert (second["input_key"], second["state"]) == ("input/b.png", "failed")
+    assert second["error"].startswith("NotAnImage: ")
+    assert third == {"input_key": "input/c.txt", "state": "skipped", "seconds": 0.0}
+
+
+async def test_equal_names_do_not_overwrite_each_other(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    contents = {
+        "a.png": picture(10, 10), "a.jpg": picture(11, 10, kind="JPEG"),
+        "a.webp": picture(12, 10, kind="WEBP"), "A B.png": picture(13, 10),
+        "A_B.png": picture(14, 10),
+    }  # fmt: skip
+    for name, data in contents.items():
+        buckets.add(f"input/{name}", data)
+
+    body = await run(make_editor())
+
+    assert counts(body) == (5, 5, 0, 0)
+    rows = manifest(buckets)["items"]
+    assert len({row["output_key"] for row in rows}) == 5
+    outputs = buckets.outputs()
+    for row in rows:
+        assert outputs[row["output_key"]] == contents[row["input_key"].removeprefix("input/")]
+
+
+@pytest.mark.parametrize("prefix", ["input/", "input/nothing/here/", "a/../b/"])
+async def test_an_empty_folder_is_completed_with_zeros(
+    make_editor: MakeEditor, buckets: Buckets, prefix: str
+) -> None:
+    body = await run(make_editor(), input_prefix=prefix)
+
+    assert (body["status"], counts(body)) == ("completed", (0, 0, 0, 0))
+    assert (body["errors"], body["fallback"]) == ([], False)
+    assert manifest(buckets)["items"] == []
+
+
+async def test_what_earlier_batches_have_put_into_the_same_bucket_is_no_input(
+    make_editor: MakeEditor, tmp_path: Path
+) -> None:
+    config = FilesystemConfig(input_bucket="shared", output_bucket="shared")
+    shared = Buckets(tmp_path / "shared", config)
+    own = ["a.png", "output/kept.png", "output/0c0ffee0/kept.png"]
+    for key in own:
+        shared.add(key, PNG)
+    editor = make_editor(config=config, storage=shared)
+
+    for number in range(3):
+        body = await run(editor, job_id=JOB_ID[:-1] + str(number), input_prefix="")
+        assert counts(body) == (3, 3, 0, 0)
+        assert body["errors"] == []
+
+
+# -- objects that are no images -----------------------------------------------------------
+
+
+async def test_objects_that_are_no_images_are_named_and_not_counted(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for key in ("a.txt", "b.svg", "README", "c.png.bak"):
+        buckets.add(f"input/{key}", b"no image")
+    buckets.add("input/picture-without-extension", PNG)
+    provider = ScriptedProvider()
+
+    body = await run(make_editor(provider))
+
+    assert (body["status"], counts(body)) == ("completed", (1, 1, 0, 0))
+    assert sorted(body["errors"]) == [
+        f"input/{key}: skipped, not an image" for key in ("README", "a.txt", "b.svg", "c.png.bak")
+    ]
+    assert manifest(buckets)["skipped"] == 4
+    assert [request.filename for request in provider.requests] == ["picture-without-extension"]
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", "NotAnImage: "),
+        (b"no image", "NotAnImage: "),
+        (b"%PDF-1.7", "UnsupportedImageType: PDF"),
+        (PNG[:40], "CorruptImage: "),
+    ],
+)
+async def test_an_image_that_is_none_fails_and_leaves_the_others_alone(
+    make_editor: MakeEditor, buckets: Buckets, data: bytes, error: str
+) -> None:
+    buckets.add("input/a.png", data)
+    buckets.add("input/b.png", PNG)
+    provider = ScriptedProvider()
+
+    body = await run(make_editor(provider))
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (2, 1, 0, 1))
+    [line] = body["errors"]
+    assert line.startswith(f"input/a.png: {error}")
+    assert [request.filename for request in provider.requests] == ["b.png"]
+
+
+async def test_a_large_object_is_refused_without_being_read(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.png", PNG)
+    # A file full of holes, larger than any memory: reading it would fail in another way.
+    os.truncate(buckets.input / "input/a.png", 1 << 43)
+
+    body = await run(make_editor())
+
+    assert (body["status"], counts(body)) == ("failed", (1, 0, 0, 1))
+    assert body["errors"][0].startswith("input/a.png: ObjectTooLarge: ")
+
+
+# -- edits that fail ----------------------------------------------------------------------
+
+
+async def test_the_counters_tell_who_edited_what(make_editor: MakeEditor, buckets: Buckets) -> None:
+    for key in ("ok", "slow", "refused", "broken"):
+        buckets.add(f"input/{key}.png", PNG)
+    provider = ScriptedProvider(
+        by_name={
+            "slow.png": fails(ProviderTimeout()),
+            "refused.png": fails(ProviderRefusedContent()),
+            "broken.png": fails(LookupError("/root/secret")),
+        }
+    )
+
+    body = await run(make_editor(provider))
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (4, 1, 1, 2))
+    assert (body["fallback"], body["fallback_reason"]) == (True, "provider_timeout")
+    assert "/root/secret" not in json.dumps([body, manifest(buckets)])
+    rows = {row["input_key"]: row for row in manifest(buckets)["items"]}
+    assert rows["input/slow.png"]["provider"] == "local"
+    assert rows["input/slow.png"]["fallback_reason"] == "provider_timeout"
+    assert rows["input/refused.png"]["error"].startswith("ProviderRefusedContent: ")
+    assert rows["input/broken.png"]["error"].startswith("InternalError: ")
+
+
+async def test_without_fallback_the_error_of_the_provider_stands(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.png", PNG)
+    provider = ScriptedProvider(default=fails(ProviderTimeout()))
+
+    body = await run(make_editor(provider), fallback_allowed=False)
+
+    assert (body["status"], counts(body)) == ("failed", (1, 0, 0, 1))
+    assert body["error"].startswith("BatchFailed: ")
+    assert body["errors"][0].startswith("input/a.png: ProviderTimeout: ")
+
+
+async def test_a_hanging_image_is_stopped_and_the_next_one_begins(
+    make_editor: MakeEditor, buckets: Buckets, scratch: Path
+) -> None:
+    for number in range(3):
+        buckets.add(f"input/{number}.png", PNG)
+    editor = make_editor(ScriptedProvider(default=hangs), item_timeout=0.2)
+
+    body = await run(editor, concurrency=1)
+
+    assert counts(body) == (3, 0, 0, 3)
+    assert all(": JobTimeout: The image took longer" in line for line in body["errors"])
+    assert files(scratch) == []
+
+
+@pytest.mark.parametrize("count", [19, 20, 21])
+async def test_the_callback_has_twenty_error_lines_and_the_manifest_all(
+    make_editor: MakeEditor, buckets: Buckets, count: int
+) -> None:
+    for number in range(count):
+        buckets.add(f"input/{number:02}.png", b"no image")
+
+    body = await run(make_editor())
+
+    assert len(body["errors"]) == min(count, 20)
+    assert len([row for row in manifest(buckets)["items"] if row["error"]]) == count
+
+
+async def test_the_state_of_the_outcome_is_that_of_the_callback(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.png", PNG)
+    asked = batch_spec()
+    editor = make_editor(ScriptedProvider(default=fails(CorruptImage())))
+
+    outcome = await editor.run(make_job(asked), asked)
+
+    assert outcome.state is JobState.FAILED
+    assert callback(outcome)["status"] == "failed"

@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsvc.errors import (
+    ImageFetchFailed,
+    ImgsvcError,
+    InvalidMask,
+    NotAnImage,
+    ProviderTimeout,
+    StorageAccessDenied,
+    UnsupportedImageType,
+)
+from imgsvc.jobs import BlobFolder, ImageEditor
+from imgsvc.jobs.models import ImageSpec, JobKind, JobState, RemoteImage
+from imgsvc.providers import EditOptions
+from jobs.batches import Buckets
+from jobs.parts import JOB_ID, ScriptedProvider, fails, files, image_spec, make_job, stored
+from jobs.runners import MakeImageEditor
+from standins.pictures import as_base64, picture
+from standins.receiver import Receiver, reply
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PNG = picture()
+
+
+async def run(editor: ImageEditor, spec: ImageSpec) -> dict[str, Any]:
+    """Do the job and return its callback."""
+    outcome = await editor.run(make_job(spec), spec)
+    assert outcome.state is JobState.COMPLETED
+    body: dict[str, Any] = json.loads(b"".join(outcome.body))
+    return body
+
+
+async def sent(blobs: BlobFolder, data: bytes = PNG, **fields: Any) -> ImageSpec:
+    """Return the job for a picture that came with the request."""
+    blob = await blobs.put([data], content_type="image/png")
+    return image_spec(image=stored(blob), **fields)
+
+
+async def test_the_result_comes_in_the_callback_with_these_fields_and_no_others(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    body = await run(make_image_editor(), await sent(blobs, filename="a b.png"))
+
+    assert body == {
+        "status": "completed",
+        "job_id": JOB_ID,
+        "filename": "a b.png",
+        "provider": "scripted",
+        "fallback": False,
+        "result_image_base64": as_base64(PNG),
+        "result_mime_type": "image/png",
+    }
+
+
+async def test_the_result_goes_to_the_bucket_and_the_callback_has_these_fields_and_no_others(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder, buckets: Buckets
+) -> None:
+    spec = await sent(blobs, kind=JobKind.IMAGE_TO_STORAGE, filename="a b.png")
+    body = await run(make_image_editor(), spec)
+
+    key = f"results/{JOB_ID}/a_b_modified.png"
+    assert body.pop("result_url").startswith(f"http://127.0.0.1:9/files/output/{key}?expires=")
+    assert body == {
+        "status": "completed",
+        "job_id": JOB_ID,
+        "filename": "a b.png",
+        "provider": "scripted",
+        "fallback": False,
+        "object_key": key,
+        "expires_in": 900,
+    }
+    assert buckets.outputs() == {key: PNG}
+
+
+async def test_a_job_without_a_file_name_has_none_in_its_callback(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    assert "filename" not in await run(make_image_editor(), await sent(blobs))
+
+
+async def test_a_result_of_the_local_engine_says_so(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    provider = ScriptedProvider(default=fails(ProviderTimeout()))
+    body = await run(make_image_editor(provider), await sent(blobs))
+
+    assert (body["provider"], body["fallback"]) == ("local", True)
+    assert body["fallback_reason"] == "provider_timeout"
+
+
+async def test_without_fallback_the_error_of_the_provider_stands(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    editor = make_image_editor(ScriptedProvider(default=fails(ProviderTimeout())))
+    with pytest.raises(ProviderTimeout):
+        await run(editor, await sent(blobs, fallback_allowed=False))
+
+
+async def test_a_bucket_that_refuses_the_result_is_the_error_of_the_job(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder, buckets: Buckets
+) -> None:
+    buckets.refuses = lambda _key: StorageAccessDenied()
+    with pytest.raises(StorageAccessDenied):
+        await run(make_image_editor(), await sent(blobs, kind=JobKind.IMAGE_TO_STORAGE))
+
+
+async def test_the_provider_gets_all_that_the_caller_asked_for(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    provider = ScriptedProvider()
+    mask = await blobs.put([picture(mode="RGBA")], content_type="image/png")
+    options = EditOptions(quality="low", background="opaque")
+    await run(
+        make_image_editor(provider),
+        await sent(blobs, filename="a.png", mask=mask, options=options),
+    )
+
+    [request] = provider.requests
+    assert (request.prompt, request.filename) == ("Make it night", "a.png")
+    assert (request.mask, request.options) == (blobs.path(mask), options)
+
+
+async def test_a_picture_behind_a_url_is_fetched_and_no_copy_is_left(
+    make_image_editor: MakeImageEditor, receiver: Receiver, scratch: Path
+) -> None:
+    receiver.answer_with(reply(body=PNG))
+    provider = ScriptedProvider()
+    body = await run(make_image_editor(provider), image_spec(image=RemoteImage(url=receiver.url)))
+
+    assert body["result_image_base64"] == as_base64(PNG)
+    assert (provider.requests[0].info.width, provider.requests[0].info.height) == (64, 48)
+    assert files(scratch) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "error"),
+    [
+        (404, b"", ImageFetchFailed),
+        (200, b"", NotAnImage),
+        (200, b"<html>", NotAnImage),
+        (200, b"%PDF-1.7", UnsupportedImageType),
+    ],
+)
+async def test_a_url_that_leads_to_no_picture_never_reaches_the_provider(
+    make_image_editor: MakeImageEditor,
+    receiver: Receiver,
+    scratch: Path,
+    status: int,
+    data: bytes,
+    error: type[ImgsvcError],
+) -> None:
+    receiver.answer_with(reply(status, body=data))
+    provider = ScriptedProvider()
+    with pytest.raises(error):
+        await run(make_image_editor(provider), image_spec(image=RemoteImage(url=receiver.url)))
+
+    assert provider.requests == []
+    assert files(scratch) == []
+
+
+async def test_a_mask_that_does_not_fit_the_fetched_picture_is_refused(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder, receiver: Receiver, scratch: Path
+) -> None:
+    receiver.answer_with(reply(body=PNG))
+    mask = await blobs.put([picture(10, 10, mode="RGBA")], content_type="image/png")
+    with pytest.raises(InvalidMask, match="10 x 10 pixels"):
+        await run(make_image_editor(), image_spec(image=RemoteImage(url=receiver.url), mask=mask))
+    assert files(scratch) == []

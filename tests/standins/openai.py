@@ -1,0 +1,257 @@
+"""A local image API that speaks the wire format of OpenAI's ``/v1/images/edits``.
+
+As strict as the real one, and able to fail in every way the real one does. It really
+edits: the answer is the picture mirrored.
+
+    async with openai_standin() as standin:
+        standin.fail_next("insufficient_quota")
+        AsyncOpenAI(base_url=standin.base_url, api_key=standin.api_key)
+
+As a program, for demos and benchmarks: ``python tests/standins/openai.py --port 8081``.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import BodyPartReader, web
+from aiohttp.typedefs import Handler
+
+if __name__ == "__main__":
+    # This file's own folder would hide the package `openai` and knows no `standins`.
+    sys.path[0] = str(Path(__file__).parents[1])
+
+from standins.openai_wire import (
+    API_KEY,
+    FAILURES,
+    FILES,
+    MAX_IMAGE_BYTES,
+    MODELS,
+    PARAMETERS,
+    TRICKS,
+    Call,
+    Failure,
+    Refused,
+    Upload,
+    answer_body,
+    check_call,
+    mirror,
+    refused,
+)
+
+
+class OpenAIStandin:
+    """The running stand-in: what it was asked, and how it shall behave."""
+
+    def __init__(
+        self, *, api_key: str, latency: float, answer: bytes | None, remember: int | None
+    ) -> None:
+        self.api_key = api_key
+        self.latency = latency  # seconds every edit takes
+        self.answer = answer  # the picture to answer with; None mirrors the one sent
+        self.base_url = ""
+        self.calls: deque[Call] = deque(maxlen=remember)
+        self.paths: list[str] = []
+        self.arrived = asyncio.Event()  # set with every call
+        self._planned: deque[str] = deque()
+        self._always: str | None = None
+        self._edits: dict[bytes, bytes] = {}
+        self._closing = asyncio.Event()
+
+    def fail_next(self, name: str, *, times: int = 1) -> None:
+        """Fail the next calls with one of FAILURES or TRICKS."""
+        self._planned.extend([_known(name)] * times)
+
+    def fail_always(self, name: str | None) -> None:
+        """Fail every call from now on; None mends it."""
+        self._always = name if name is None else _known(name)
+
+    def close(self) -> None:
+        self._closing.set()
+
+    @web.middleware
+    async def front(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Check the key, answer refusals, and put the API's own headers on every answer."""
+        started = time.monotonic()
+        self.paths.append(request.path)
+        request_id = f"req_{len(self.paths):032x}"
+        try:
+            if request.headers.get("Authorization") != f"Bearer {self.api_key}":
+                raise Refused(FAILURES["invalid_api_key"])  # noqa: TRY301 - answered below
+            response = await handler(request)
+        except Refused as refusal:
+            response = _error(refusal.failure)
+        if not response.prepared:
+            response.headers["x-request-id"] = request_id
+            response.headers["openai-processing-ms"] = str(int(1000 * (time.monotonic() - started)))
+        return response
+
+    async def edits(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/images/edits``."""
+        call = await _read_call(request)
+        self.calls.append(call)
+        self.arrived.set()
+        await asyncio.sleep(self.latency)
+        name = self._planned.popleft() if self._planned else self._always
+        if name in FAILURES:
+            raise Refused(FAILURES[name])
+        return await self._answer(request, call, name)
+
+    async def model(self, request: web.Request) -> web.Response:
+        """``GET /v1/models/{model}``."""
+        model = request.match_info["model"]
+        if self._always in FAILURES:
+            raise Refused(FAILURES[self._always])
+        if self._always == "web_page":
+            return web.Response(text="<html></html>", content_type="text/html")
+        if model not in MODELS:
+            raise Refused(FAILURES["model_not_found"])
+        return web.json_response(
+            {"id": model, "object": "model", "created": 1776000000, "owned_by": "system"}
+        )
+
+    async def _answer(
+        self, request: web.Request, call: Call, trick: str | None
+    ) -> web.StreamResponse:
+        if trick == "hang":
+            await self._closing.wait()
+        if trick in {"hang", "disconnect"} and request.transport is not None:
+            request.transport.abort()
+        if trick == "gateway_html":
+            return web.Response(status=502, text="<html>Bad gateway", content_type="text/html")
+        if trick == "redirect":
+            raise web.HTTPTemporaryRedirect("/elsewhere")
+        if trick == "web_page":
+            return web.Response(text="<html>Welcome</html>", content_type="text/html")
+        picture = b"%PDF-1.7 no picture" * 9 if trick == "not_an_image" else await self._edit(call)
+        body = answer_body(call, picture, trick)
+        if trick == "disconnect_mid_answer":
+            return await _break_off(request, body)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _edit(self, call: Call) -> bytes:
+        if self.answer is not None:
+            return self.answer
+        output_format = call.fields.get("output_format", "png")
+        size = call.fields.get("size", "auto")
+        key = hashlib.sha256(call.image.data + f"{output_format} {size}".encode()).digest()
+        if key not in self._edits:
+            self._edits[key] = await asyncio.to_thread(mirror, call.image.data, output_format, size)
+        return self._edits[key]
+
+
+def _known(name: str) -> str:
+    if name not in FAILURES and name not in TRICKS:
+        raise ValueError(name)
+    return name
+
+
+def _error(failure: Failure) -> web.Response:
+    error = {
+        "message": failure.message,
+        "type": failure.type,
+        "param": failure.param,
+        "code": failure.code,
+    }
+    return web.json_response({"error": error}, status=failure.status, headers=failure.headers)
+
+
+async def _read_call(request: web.Request) -> Call:
+    fields: dict[str, str] = {}
+    uploads: dict[str, Upload] = {}
+    async for part in await request.multipart():
+        assert isinstance(part, BodyPartReader)
+        name = (part.name or "").removesuffix("[]")
+        if name not in PARAMETERS:
+            raise refused("unknown_parameter", name)
+        data = bytes(await part.read())
+        if name in FILES:
+            content_type = part.headers.get("Content-Type", "application/octet-stream")
+            uploads[name] = Upload(
+                filename=part.filename or "", content_type=content_type, data=data
+            )
+        else:
+            fields[name] = data.decode()
+    if "image" not in uploads:
+        raise refused("missing_required_parameter", "image")
+    call = Call(
+        fields=fields,
+        image=uploads["image"],
+        mask=uploads.get("mask"),
+        headers=dict(request.headers),
+    )
+    check_call(call)
+    return call
+
+
+async def _break_off(request: web.Request, body: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+@asynccontextmanager
+async def openai_standin(
+    *,
+    latency: float = 0.0,
+    port: int = 0,
+    api_key: str = API_KEY,
+    answer: bytes | None = None,
+    remember: int | None = None,
+) -> AsyncIterator[OpenAIStandin]:
+    """Run the stand-in on loopback; port 0 takes a free one.
+
+    `remember` bounds how many calls it keeps, pictures and all; None keeps every one.
+    """
+    standin = OpenAIStandin(api_key=api_key, latency=latency, answer=answer, remember=remember)
+    app = web.Application(client_max_size=2 * MAX_IMAGE_BYTES, middlewares=[standin.front])
+    app.router.add_post("/v1/images/edits", standin.edits)
+    app.router.add_get("/v1/models/{model}", standin.model)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        standin.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        yield standin
+    finally:
+        standin.close()
+        await runner.cleanup()
+
+
+async def _serve(args: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    answer = args.answer and args.answer.read_bytes()
+    async with openai_standin(
+        latency=args.latency, port=args.port, api_key=args.key, answer=answer, remember=0
+    ) as standin:
+        standin.fail_always(args.fail)
+        sys.stdout.write(f"{standin.base_url}\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A local stand-in for OpenAI's image edits.")
+    parser.add_argument("--port", type=int, default=0, help="TCP port; a free one by default")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds every edit takes")
+    parser.add_argument("--key", default=API_KEY, help="the API key to accept")
+    parser.add_argument("--answer", type=Path, help="answer every edit with this picture")
+    parser.add_argument("--fail", choices=(*FAILURES, *TRICKS), help="fail every edit this way")
+    asyncio.run(_serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

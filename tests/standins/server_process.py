@@ -1,0 +1,75 @@
+"""The real program in a process of its own, as an operator runs it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+@dataclass(kw_only=True, slots=True)
+class ServerProcess:
+    """A running `python -m imgsvc`, and all that it has printed."""
+
+    process: asyncio.subprocess.Process
+    url: str = ""
+    output: list[str] = field(default_factory=list)
+    _log: asyncio.Queue[dict[str, Any] | None] = field(default_factory=asyncio.Queue)
+
+    async def event(self, name: str) -> dict[str, Any]:
+        """Wait for the next log line of this name and return it."""
+        while (line := await self._log.get()) is not None:
+            if line["event"] == name:
+                return line
+        raise AssertionError(f"the server ended without a line {name}:\n{''.join(self.output)}")
+
+    async def read(self) -> None:
+        """Take in the output until it ends; every line on stdout must be JSON."""
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.output.append(line.decode())
+            await self._log.put(orjson.loads(line))
+        await self._log.put(None)
+
+    async def errors(self) -> None:
+        """Take in what goes to stderr."""
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.output.append(line.decode())
+
+
+@asynccontextmanager
+async def server_process(
+    data_dir: Path, *, started: bool = True, **environment: str
+) -> AsyncIterator[ServerProcess]:
+    """Start the server on a free port with these variables; kill it in the end."""
+    defaults = {
+        "IMGSVC_DATA_DIR": str(data_dir),
+        "IMGSVC_SERVER__PORT": "0",
+        "IMGSVC_IMAGES__PROCESSES": "1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-m", "imgsvc"),
+        env={**os.environ, **defaults, **environment},
+        cwd=data_dir.parent,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    server = ServerProcess(process=process)
+    readers = asyncio.gather(server.read(), server.errors())
+    try:
+        if started:
+            server.url = (await server.event("service_started"))["listening"]
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await readers

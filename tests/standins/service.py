@@ -1,0 +1,60 @@
+"""A whole service on a real socket, and a caller of it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from imgsvc.app import Server, listening
+from imgsvc.config import Settings
+from standins.receiver import Receiver, callback_receiver
+
+
+def service_settings(data_dir: Path, **rooms: Any) -> dict[str, Any]:
+    """Return settings for a free port, one image process, and quick deliveries."""
+    server = {"port": 0, "drain_timeout": 10} | rooms.pop("server", {})
+    images = {"processes": 1} | rooms.pop("images", {})
+    return {"data_dir": data_dir, "server": server, "images": images, **rooms}
+
+
+@asynccontextmanager
+async def running_service(settings: Settings) -> AsyncIterator["Caller"]:
+    """Run a whole service on a real socket, and yield a client of it."""
+    async with (
+        listening(settings) as server,
+        callback_receiver() as receiver,
+        aiohttp.ClientSession(trust_env=False) as session,
+    ):
+        yield Caller(server, receiver, session, settings.data_dir / "files")
+
+
+class Caller:
+    """A client of the service, with a receiver for its callbacks."""
+
+    def __init__(
+        self, server: Server, receiver: Receiver, session: aiohttp.ClientSession, files: Path
+    ) -> None:
+        self.server = server
+        self.receiver = receiver
+        self.session = session
+        self.files = files  # the filesystem storage's folder of buckets
+
+    async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        """POST JSON with the receiver as callbackUrl; return status and answer."""
+        headers = {"callbackUrl": self.receiver.url} | headers
+        async with self.session.post(self.server.url + path, json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.session.get(self.server.url + path) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def run(self, path: str, body: Any, **headers: str) -> Any:
+        """POST, expect 202, and return the body of the one callback that follows."""
+        status, accepted = await self.post(path, body, **headers)
+        assert status == 202, accepted
+        while (callback := (await self.receiver.next()).json)["job_id"] != accepted["job_id"]:
+            pass  # a job of an earlier test
+        return callback

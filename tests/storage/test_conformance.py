@@ -1,0 +1,335 @@
+"""What every storage promises, tried on each of them with real files, sockets and signatures."""
+
+import asyncio
+import os
+import re
+import ssl
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from imgsvc.errors import BucketNotFound, ImgsvcError, ObjectNotFound, ObjectTooLarge
+from imgsvc.storage import FilesystemConfig, FilesystemStorage, S3Config, Storage
+from imgsvc.storage.filesystem import content_type
+from imgsvc.storage.links import LinkSigner, load_signing_key
+from standins.s3 import S3Server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # S3 clients are slow to make
+
+MIB = 1 << 20
+LIMIT = 32 * MIB
+ODD_KEYS = [
+    "plain.png",
+    "a/b/c/deep.png",
+    "with space.png",
+    "ünïcødé/画像 🎨.png",
+    "plus+percent%41&equals=question?hash#.png",
+    "quotes'\"<>;:@,$!*()[]{}|\\^~`.png",
+    "trailing space /x.png",
+    "x" * 200 + "/" + "y" * 200 + ".png",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    storage: Storage
+    bucket: str
+    tls: ssl.SSLContext | bool
+    # a link that worked for a minute, an hour ago
+    expired_link: Callable[[str], Awaitable[str]]
+
+    async def put(self, key: str, data: bytes = b"data") -> None:
+        await self.storage.put(self.bucket, key, data, content_type="image/png")
+
+    async def get(self, key: str) -> bytes:
+        return await self.storage.get(self.bucket, key, max_bytes=LIMIT)
+
+    async def keys(self, prefix: str) -> list[str]:
+        return [info.key async for info in self.storage.list(self.bucket, prefix)]
+
+    async def fetch(self, url: str) -> tuple[int, str, bytes]:
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=self.tls) as answer:
+            return answer.status, answer.content_type, await answer.read()
+
+
+@asynccontextmanager
+async def filesystem_subject(folder: Path) -> AsyncIterator[Subject]:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        try:
+            path = await storages[0].verify_link(
+                request.match_info["bucket"],
+                request.match_info["key"],
+                expires=request.query.get("expires", ""),
+                signature=request.query.get("signature", ""),
+            )
+        except ImgsvcError as exc:
+            return web.Response(status=exc.status)
+        return web.FileResponse(path, headers={"Content-Type": content_type(path)})
+
+    storages: list[FilesystemStorage] = []
+    app = web.Application()
+    app.router.add_get("/files/{bucket}/{key:.+}", serve)
+    async with TestServer(app) as server:
+        base_url = str(server.make_url(""))
+        config = FilesystemConfig(folder=folder / "buckets", output_bucket="results")
+        async with config.open(data_dir=folder, base_url=base_url) as storage:
+            storages.append(storage)
+            key_file = folder / "link-signing.key"
+            an_hour_ago = LinkSigner(
+                signing_key=await asyncio.to_thread(load_signing_key, key_file),
+                base_url=base_url,
+                clock=lambda: time.time() - 3600,
+            )
+
+            async def expired_link(key: str) -> str:
+                return an_hour_ago.url("results", key, expires_in=60)
+
+            yield Subject(storage=storage, bucket="results", tls=True, expired_link=expired_link)
+
+
+@asynccontextmanager
+async def s3_storage(server: S3Server, checksums: str) -> AsyncIterator[Storage]:
+    config = S3Config.model_validate(
+        {
+            "endpoint": server.endpoint,
+            "region": server.region,
+            "bucket": "default-bucket",
+            "access_key_id": server.access_key,
+            "secret_access_key": server.secret_key,
+            "checksums": checksums,
+            "ca_file": server.ca_file,
+        }
+    )
+    async with config.open(data_dir=Path("unused"), base_url="http://unused") as storage:
+        yield storage
+
+
+async def s3_subject(
+    server: S3Server, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> Subject:
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    await asyncio.to_thread(server.create_bucket, bucket)
+
+    async def expired_link(key: str) -> str:
+        def an_hour_ago(**_: Any) -> datetime:
+            return datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("botocore.auth.get_current_datetime", an_hour_ago)
+            return await storage.presign(bucket, key, expires_in=60)
+
+    tls = ssl.create_default_context(cafile=server.ca_file) if server.ca_file else True
+    return Subject(storage=storage, bucket=bucket, tls=tls, expired_link=expired_link)
+
+
+class Clients:
+    """One S3 client for each way to connect, opened when first asked for."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._open: dict[tuple[str, str], Storage] = {}
+
+    async def get(self, server: S3Server, checksums: str) -> Storage:
+        way = (server.endpoint, checksums)
+        if way not in self._open:
+            context = s3_storage(server, checksums)
+            self._open[way] = await self._stack.enter_async_context(context)
+        return self._open[way]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def clients() -> AsyncIterator[Clients]:
+    async with AsyncExitStack() as stack:
+        yield Clients(stack)
+
+
+@pytest_asyncio.fixture(
+    params=["filesystem", "s3", "s3-tls", "s3-tls-when_required"], loop_scope="module"
+)
+async def subject(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clients: Clients,
+) -> AsyncIterator[Subject]:
+    if request.param == "filesystem":
+        async with filesystem_subject(tmp_path) as ready:
+            yield ready
+    else:
+        name = "s3_tls_server" if "tls" in request.param else "s3_server"
+        server: S3Server = request.getfixturevalue(name)
+        required = request.param.endswith("when_required")
+        storage = await clients.get(server, "when_required" if required else "when_supported")
+        yield await s3_subject(server, storage, monkeypatch)
+
+
+async def test_objects_with_odd_keys_come_back_by_get_listing_and_link(subject: Subject) -> None:
+    for number, key in enumerate(ODD_KEYS):
+        data = b"%d" % number
+        await subject.put(key, data)
+        assert await subject.get(key) == data
+        assert await subject.keys(key) == [key]
+        url = await subject.storage.presign(subject.bucket, key, expires_in=60)
+        assert await subject.fetch(url) == (200, "image/png", data)
+        await subject.storage.delete(subject.bucket, key)
+        assert await subject.keys("") == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 25 * MIB])
+async def test_an_object_of_any_size_comes_back_whole(subject: Subject, size: int) -> None:
+    data = os.urandom(size)
+    await subject.put("sized.png", data)
+    assert await subject.get("sized.png") == data
+    assert [info.size async for info in subject.storage.list(subject.bucket, "")] == [size]
+
+
+async def test_a_second_put_replaces_the_object(subject: Subject) -> None:
+    await subject.put("a.png", b"long first content")
+    await subject.put("a.png", b"second")
+    assert await subject.get("a.png") == b"second"
+    assert await subject.keys("") == ["a.png"]
+
+
+async def test_many_puts_of_one_key_leave_one_of_them_whole(subject: Subject) -> None:
+    contents = [bytes([n]) * 50_000 for n in range(8)]
+    await asyncio.gather(*(subject.put("same.png", data) for data in contents))
+    assert await subject.get("same.png") in contents
+
+
+async def test_an_object_that_is_not_there_is_named(subject: Subject) -> None:
+    with pytest.raises(ObjectNotFound, match=r"no/such\.png"):
+        await subject.get("no/such.png")
+
+
+async def test_a_bucket_that_is_not_there_is_named(subject: Subject) -> None:
+    missing, storage = "bucket-that-is-missing", subject.storage
+    with pytest.raises(BucketNotFound, match=missing):
+        await storage.put(missing, "a.png", b"", content_type="image/png")
+    with pytest.raises(BucketNotFound, match=missing):
+        await storage.get(missing, "a.png", max_bytes=1)
+    with pytest.raises(BucketNotFound, match=missing):
+        await storage.delete(missing, "a.png")
+    with pytest.raises(BucketNotFound, match=missing):
+        await anext(storage.list(missing, ""))
+
+
+async def test_a_bucket_name_cannot_lead_elsewhere(subject: Subject) -> None:
+    for bucket in ("", "..", "../results", "results/..", "/etc", "a\0b", "."):
+        with pytest.raises(BucketNotFound):
+            await subject.storage.get(bucket, "passwd", max_bytes=LIMIT)
+
+
+async def test_an_object_larger_than_allowed_is_refused(subject: Subject) -> None:
+    await subject.put("big.png", b"x" * 1000)
+    with pytest.raises(ObjectTooLarge, match=r"big\.png has 1000 bytes, more than 999"):
+        await subject.storage.get(subject.bucket, "big.png", max_bytes=999)
+    assert len(await subject.storage.get(subject.bucket, "big.png", max_bytes=1000)) == 1000
+
+
+async def test_deleting_twice_is_no_error(subject: Subject) -> None:
+    await subject.put("a.png")
+    for _ in range(2):
+        await subject.storage.delete(subject.bucket, "a.png")
+        with pytest.raises(ObjectNotFound):
+            await subject.get("a.png")
+
+
+async def test_a_listing_tells_size_and_time(subject: Subject) -> None:
+    await subject.put("a.png", b"12345")
+    infos = [info async for info in subject.storage.list(subject.bucket, "")]
+    assert [(info.key, info.size) for info in infos] == [("a.png", 5)]
+    assert abs(infos[0].modified - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+async def test_a_prefix_is_the_beginning_of_a_key_and_order_is_by_bytes(subject: Subject) -> None:
+    keys = [
+        "a.png",
+        "a/b.png",
+        "a/b/c.png",
+        "a/bc.png",
+        "a0.png",
+        "b.png",
+        "é.png",
+        "\U0001f3a8.png",
+    ]
+    await asyncio.gather(*(subject.put(key) for key in keys if key != "a/b/c.png"))
+    await subject.put("a/b/c.png")
+    expected = {
+        "": keys,
+        "a": keys[:5],
+        "a/": keys[1:4],
+        "a/b": keys[1:4],
+        "a/b/": keys[2:3],
+        "a/b.png": keys[1:2],
+        "z": [],
+        "a/b.png/": [],
+        "missing/folder/": [],
+        "../": [],
+        "/": [],
+    }
+    assert {prefix: await subject.keys(prefix) for prefix in expected} == expected
+
+
+async def check_listing(subject: Subject, count: int) -> None:
+    keys = [f"in/{n:05}.png" for n in range(count)]
+    gate = asyncio.Semaphore(32)
+
+    async def put(key: str) -> None:
+        async with gate:
+            await subject.put(key)
+
+    await asyncio.gather(*(put(key) for key in keys))
+    listing = subject.storage.list(subject.bucket, "in/")
+    assert (await anext(listing)).key == keys[0]
+    # objects of later pages are looked for only when their turn comes
+    await subject.storage.delete(subject.bucket, keys[-1])
+    assert [info.key async for info in listing] == keys[1:-1]
+
+
+async def test_a_listing_goes_on_over_pages_lazily(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsvc.storage.s3._PAGE", 10)
+    monkeypatch.setattr("imgsvc.storage.filesystem._PAGE", 10)
+    await check_listing(subject, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # the server on loopback takes about 80 objects a second
+@pytest.mark.parametrize("subject", ["filesystem", "s3"], indirect=True)
+async def test_a_listing_of_thousands_is_complete(subject: Subject) -> None:
+    await check_listing(subject, 5000)
+
+
+async def test_a_tampered_link_is_refused(subject: Subject) -> None:
+    await asyncio.gather(subject.put("a.png"), subject.put("b.png"))
+    url = await subject.storage.presign(subject.bucket, "a.png", expires_in=60)
+    assert (await subject.fetch(url))[0] == 200
+    last = "0" if url[-1] != "0" else "1"
+    for tampered in (
+        url.replace("a.png", "b.png"),
+        url[:-1] + last,
+        re.sub(r"(xpires=\d+)", r"\g<1>0", url),
+        url.split("?")[0],
+    ):
+        status, _, body = await subject.fetch(tampered)
+        assert status in {400, 403}  # 400: what Swift says without any signature
+        assert body != b"data"
+
+
+async def test_an_expired_link_is_refused(subject: Subject) -> None:
+    await subject.put("a.png")
+    status, _, body = await subject.fetch(await subject.expired_link("a.png"))
+    assert status == 403
+    assert body != b"data"

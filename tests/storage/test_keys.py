@@ -1,0 +1,180 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgsvc.errors import InvalidObjectKey
+from imgsvc.storage.keys import (
+    MAX_KEY_BYTES,
+    BatchKeys,
+    check_key,
+    normal_prefix,
+    result_key,
+    stem,
+)
+
+JOB = "6f1f7a1e-2a3f-4a57-9c0e-0d5c2f3b7a11"
+SEGMENTS = st.one_of(
+    st.sampled_from(
+        ["", ".", "..", "a", "b c", "é", "a_modified.png", "a_modified_2.png", "x" * 300]
+    ),
+    st.text(max_size=20),
+)
+NAMES = st.one_of(
+    st.sampled_from(
+        ["a.png", "a.jpg", "a_2.png", "a_modified_2.png", "画像.png", "", "manifest.json"]
+    ),
+    st.text(max_size=20),
+)
+INPUT_KEYS = st.builds(lambda folders, name: "/".join([*folders, name]), st.lists(SEGMENTS), NAMES)
+
+
+def batch(output_prefix: str = "output/", input_prefix: str = "input/") -> BatchKeys:
+    return BatchKeys(output_prefix=output_prefix, job_id=JOB, input_prefix=input_prefix)
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        ("photo.png", "photo"),
+        ("my photo.final.JPG", "my_photo.final"),
+        ("dir/sub/photo.png", "photo"),
+        ("C:\\Users\\me\\photo.png", "photo"),
+        ("two  spaces.png", "two__spaces"),
+        ("a(b)[c].png", "a_b_c"),
+        ("naïve-ü.png", "na_ve"),
+        ("__--photo--__.png", "photo"),
+        ("画像.png", "image"),
+        ("....png", "image"),
+        ("", "image"),
+        (None, "image"),
+        ("../../etc/passwd", "passwd"),
+        ("noextension", "noextension"),
+        ("x" * 300 + ".png", "x" * 200),
+        ("x" * 199 + "._.y.png", "x" * 199),
+    ],
+)
+def test_a_stem_is_the_plain_name_of_the_file(filename: str | None, expected: str) -> None:
+    assert stem(filename) == expected
+
+
+@given(st.text())
+def test_a_stem_is_a_plain_name_whatever_the_file_is_called(filename: str) -> None:
+    check_key(stem(filename))
+    assert stem(filename).isascii()
+    assert stem(filename).strip("._-") == stem(filename)
+
+
+def test_a_single_result_lies_in_the_folder_of_its_job() -> None:
+    assert result_key(JOB, "my cat.jpeg", "png") == f"results/{JOB}/my_cat_modified.png"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [("", ""), ("/", ""), ("a", "a/"), ("/a//b", "a/b/"), ("a/b/", "a/b/")],
+)
+def test_a_prefix_has_single_slashes_and_one_at_its_end(prefix: str, expected: str) -> None:
+    assert normal_prefix(prefix) == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "/a", "a/", "a//b", ".", "a/..", "../a", "a\0b", "a\nb", "\ud800"),
+        *("x" * 256, "é" * 128, "a/" * 512 + "ab"),
+    ],
+)
+def test_keys_that_are_no_plain_path_are_refused(key: str) -> None:
+    with pytest.raises(InvalidObjectKey):
+        check_key(key)
+
+
+@pytest.mark.parametrize("key", ["a", "a b/ü.png", "...", "a/..b", "\\", "x" * 255, "é" * 127])
+def test_keys_that_are_plain_paths_are_taken(key: str) -> None:
+    check_key(key)
+
+
+@pytest.mark.parametrize(
+    ("output_prefix", "input_prefix", "input_key", "expected"),
+    [
+        ("output/", "input/", "input/a.png", f"output/{JOB}/a_modified.png"),
+        ("output", "input", "input/x y/ü/a.jpg", f"output/{JOB}/x y/ü/a_modified.png"),
+        ("", "", "a.png", f"{JOB}/a_modified.png"),
+        ("/out//put/", "/in", "in/b/a.png", f"out/put/{JOB}/b/a_modified.png"),
+        ("output/", "input/", "elsewhere/a.png", f"output/{JOB}/elsewhere/a_modified.png"),
+        ("output/", "input/", "input/../../a.png", f"output/{JOB}/__/__/a_modified.png"),
+        ("output/", "input/", "input/./b\0//a.png", f"output/{JOB}/_/b_/a_modified.png"),
+    ],
+)
+def test_an_output_keeps_the_folders_of_its_input(
+    output_prefix: str, input_prefix: str, input_key: str, expected: str
+) -> None:
+    assert batch(output_prefix, input_prefix).output_key(input_key, "png") == expected
+
+
+def test_inputs_that_would_collide_get_numbers() -> None:
+    keys = batch()
+    inputs = ["a.jpg", "a.png", "a_modified_2", "b/a.png", "a.webp", "画.png", "像.png"]
+    outputs = [keys.output_key(f"input/{name}", "png") for name in inputs]
+    assert [key.removeprefix(f"output/{JOB}/") for key in outputs] == [
+        "a_modified.png",
+        "a_modified_2.png",
+        "a_modified_2_modified.png",
+        "b/a_modified.png",
+        "a_modified_3.png",
+        "image_modified.png",
+        "image_modified_2.png",
+    ]
+
+
+def test_a_folder_named_like_an_output_gets_a_number() -> None:
+    keys = batch()
+    keys.output_key("input/a.png", "png")
+    inputs = [
+        "input/a_modified.png/x.png",
+        "input/a_modified.png/y.png",
+        "input/manifest.json/z.png",
+    ]
+    assert [keys.output_key(key, "png") for key in inputs] == [
+        f"output/{JOB}/a_modified.png_2/x_modified.png",
+        f"output/{JOB}/a_modified.png_2/y_modified.png",
+        f"output/{JOB}/manifest.json_2/z_modified.png",
+    ]
+
+
+def test_the_manifest_lies_beside_the_outputs() -> None:
+    assert batch("out").manifest_key == f"out/{JOB}/manifest.json"
+
+
+@pytest.mark.parametrize("prefix", ["..", "a/../..", "x" * 600, "a\0", "\ud800"])
+def test_an_output_prefix_that_leaves_the_bucket_or_is_too_long_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidObjectKey):
+        batch(prefix)
+
+
+@given(st.lists(st.tuples(INPUT_KEYS, st.sampled_from(["png", "jpg"])), max_size=40))
+def test_outputs_are_valid_apart_and_hold_no_file_that_is_also_a_folder(
+    inputs: list[tuple[str, str]],
+) -> None:
+    keys = batch("out/" + "p" * 200)
+    outputs = [keys.output_key(key, extension) for key, extension in inputs]
+    outputs.append(keys.manifest_key)
+    assert len(set(outputs)) == len(outputs)
+    folders = {key[:n] for key in outputs for n, character in enumerate(key) if character == "/"}
+    assert not folders & set(outputs)
+    for key in outputs:
+        check_key(key)
+        assert len(key.encode()) <= MAX_KEY_BYTES
+        assert key.startswith("out/" + "p" * 200 + f"/{JOB}/")
+
+
+@given(st.lists(INPUT_KEYS, max_size=20))
+def test_the_same_inputs_get_the_same_names_again(inputs: list[str]) -> None:
+    first, second = batch(), batch()
+    for key in inputs:
+        assert first.output_key(key, "png") == second.output_key(key, "png")
+
+
+def test_a_thousand_inputs_of_one_name_are_numbered_in_turn() -> None:
+    keys = batch()
+    outputs = [keys.output_key(f"input/{chr(0x4E00 + n)}.png", "png") for n in range(1000)]
+    assert outputs[-1] == f"output/{JOB}/image_modified_1000.png"

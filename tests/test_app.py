@@ -1,0 +1,188 @@
+"""The program as an operator runs it: start, stop, and what it leaves behind."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from standins.openai import OpenAIStandin, openai_standin
+from standins.pictures import as_base64, picture
+from standins.processes import children_of
+from standins.receiver import Receiver, reply
+from standins.server_process import ServerProcess, server_process
+
+PHOTO = {"prompt": "a secret wish", "image_base64": as_base64(picture())}
+PATH = "/process-image-async-b64"
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[OpenAIStandin]:
+    async with openai_standin() as running:
+        yield running
+
+
+async def post(server: ServerProcess, receiver: Receiver, **fields: str) -> int:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            server.url + PATH, json=PHOTO | fields, headers={"callbackUrl": receiver.url}
+        ) as answer,
+    ):
+        return answer.status
+
+
+def openai_variables(standin: OpenAIStandin) -> dict[str, str]:
+    return {"OPENAI_API_KEY": standin.api_key, "OPENAI_BASE_URL": standin.base_url}
+
+
+async def test_one_line_says_what_the_service_runs_on(tmp_path: Path) -> None:
+    async with server_process(tmp_path / "data", IMGSVC_WORKERS__COUNT="3") as server:
+        started = next(line for line in server.output if "service_started" in line)
+    for part in ('"storage":"filesystem"', '"provider":"local"', '"workers":3', "127.0.0.1"):
+        assert part in started
+
+
+async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_0(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    standin.latency = 0.5
+    async with server_process(tmp_path / "data", **openai_variables(standin)) as server:
+        assert await post(server, receiver) == 202
+        await standin.arrived.wait()
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("draining")
+        assert (await receiver.next()).json["status"] == "completed"
+        assert await server.process.wait() == 0
+
+
+async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    standin.fail_next("hang")
+    async with server_process(tmp_path / "data", **openai_variables(standin)) as server:
+        await post(server, receiver)
+        await standin.arrived.wait()
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("draining")
+        assert await post(server, receiver) == 503
+        async with aiohttp.ClientSession() as session:
+            async with session.get(server.url + "/health/ready") as answer:
+                assert answer.status == 503
+            async with session.get(server.url + "/health/live") as answer:
+                assert answer.status == 200
+        server.process.send_signal(signal.SIGTERM)  # the second one: no more patience
+        assert (await server.event("drain_incomplete"))["running"] == 1
+        assert await server.process.wait() == 0
+
+
+async def test_what_does_not_end_within_the_drain_timeout_is_given_up_and_named(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    standin.fail_next("hang")
+    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "0.2"}
+    async with server_process(tmp_path / "data", **variables) as server:
+        await post(server, receiver)
+        await standin.arrived.wait()
+        server.process.send_signal(signal.SIGINT)
+        assert (await server.event("drain_incomplete"))["running"] == 1
+        assert await server.process.wait() == 0
+
+
+async def test_no_process_is_left_behind_when_the_server_is_killed(tmp_path: Path) -> None:
+    async with server_process(tmp_path / "data") as server:
+        children = children_of(server.process.pid)
+        assert children
+        ends = [os.pidfd_open(pid) for pid in children]
+        server.process.kill()
+        for end in ends:
+            ended = asyncio.Event()
+            asyncio.get_running_loop().add_reader(end, ended.set)
+            await ended.wait()
+            asyncio.get_running_loop().remove_reader(end)
+            os.close(end)
+
+
+async def test_a_server_that_was_killed_starts_again_on_the_same_folder(tmp_path: Path) -> None:
+    async with server_process(tmp_path / "data") as first:
+        first.process.kill()
+    async with server_process(tmp_path / "data") as second:
+        assert second.url
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with server_process(
+            tmp_path / "data", started=False, IMGSVC_SERVER__PORT=port
+        ) as server:
+            assert await server.process.wait() == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in "".join(server.output)
+
+
+async def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
+    async with (
+        server_process(tmp_path / "data") as first,
+        server_process(tmp_path / "data", started=False) as second,
+    ):
+        assert await second.process.wait() == 2
+    assert f"in use by process {first.process.pid}" in "".join(second.output)
+
+
+async def test_a_start_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "files").write_text("not a folder")
+    async with server_process(tmp_path / "data", started=False) as server:
+        assert await server.process.wait() == 2
+    assert children_of(server.process.pid) == set()
+    assert "Traceback" not in "".join(server.output)
+
+
+async def test_no_secret_no_prompt_and_no_picture_is_ever_in_the_output(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    secret = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
+    variables = openai_variables(standin) | {
+        "IMGSVC_LOGS__LEVEL": "info",
+        "IMGSVC_CALLBACKS__SIGNING_SECRETS": f'["{secret}"]',
+        "COS_ENDPOINT": "http://127.0.0.1:1",
+        "COS_BUCKET": "b",
+        "COS_ACCESS_KEY_ID": "canary-access-key",
+        "COS_SECRET_ACCESS_KEY": "canary-secret-key",
+        "IMGSVC_CALLBACKS__SCHEDULE": "[0, 0]",
+    }
+    receiver.answer_with(reply(500), reply())
+    standin.fail_next("invalid_api_key")
+    async with server_process(tmp_path / "data", **variables) as server:
+        await post(server, receiver)
+        await receiver.next()
+        await receiver.next()
+        async with aiohttp.ClientSession() as session:
+            for path in ("/process-image-async", "/batch-process-images"):
+                body = {"prompt": "a secret wish"} if "batch" in path else PHOTO
+                headers = {"callbackUrl": f"{receiver.url}?token=canary-token"}
+                async with session.post(server.url + path, json=body, headers=headers) as answer:
+                    assert answer.status == 202
+                await server.event("job_finished")
+            async with session.get(server.url + "/files/a/b?signature=canary-link") as answer:
+                assert answer.status == 404
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGTERM)
+        await server.process.wait()
+    output = "".join(server.output)
+    assert "provider_called" in output
+    hidden = [
+        standin.api_key,
+        secret,
+        secret[6:],
+        "canary",
+        "a secret wish",
+        "iVBOR",
+        str(tmp_path),
+    ]
+    assert [text for text in hidden if text in output] == []
+    assert "Traceback" not in output

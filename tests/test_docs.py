@@ -1,0 +1,200 @@
+"""What the documents say is what the program does."""
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from imgsvc.config import ALIASES, CONFIG_VARIABLE, PREFIX, Settings, load_settings
+from imgsvc.storage import FilesystemConfig, S3Config
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = (ROOT / "config.example.toml").read_text()
+LEVELS = {"debug", "info", "warning", "error", "exception"}
+NOT_FIXED = {
+    "images.allowed": "heic only with its extra",
+    "images.processes": "by the number of CPUs",
+}
+
+
+def keys_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return every key of Settings, with the storage of this kind."""
+    keys: dict[str, FieldInfo] = {}
+    for room, field in Settings.model_fields.items():
+        models = [
+            model
+            for model in get_args(field.annotation) or (field.annotation,)
+            if isinstance(model, type) and issubclass(model, BaseModel)
+        ]
+        if not models:
+            keys[room] = field
+        model = kind if kind in models else next(iter(models), None)
+        keys |= (
+            {f"{room}.{key}": entry for key, entry in model.model_fields.items()} if model else {}
+        )
+    return keys
+
+
+def example(kind: type[BaseModel]) -> str:
+    """Return the example with every key switched on, and one of the storage tables."""
+    text = re.sub(r"^#(?=[a-z\[])", "", EXAMPLE, flags=re.MULTILINE)
+    tables = re.split(r"^(?=\[)", text, flags=re.MULTILINE)
+    marker = f'kind = "{kind.model_fields["kind"].default}"'
+    return "".join(
+        table for table in tables if not table.startswith("[storage]") or marker in table
+    )
+
+
+def flat(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of an example with their values."""
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name in Settings.model_fields and isinstance(value, dict):
+            values |= {f"{name}.{key}": entry for key, entry in value.items()}
+        else:
+            values[name] = value
+    return values
+
+
+both_kinds = pytest.mark.parametrize("kind", [FilesystemConfig, S3Config])
+
+
+@both_kinds
+def test_the_example_has_every_key_and_no_other(kind: type[BaseModel]) -> None:
+    assert set(flat(tomllib.loads(example(kind)))) == set(keys_of(kind))
+
+
+@both_kinds
+def test_the_example_shows_the_true_defaults(kind: type[BaseModel]) -> None:
+    shown = flat(tomllib.loads(example(kind)))
+    for key, field in keys_of(kind).items():
+        if field.is_required() or field.default is None or key in NOT_FIXED:
+            continue
+        assert shown[key] == to_jsonable_python(field.default), key
+
+
+@both_kinds
+def test_the_example_loads_with_every_key_switched_on(
+    kind: type[BaseModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    authorities, file = tmp_path / "authorities.pem", tmp_path / "example.toml"
+    authorities.touch()
+    text = example(kind).replace("/run/secrets", str(tmp_path))
+    file.write_text(re.sub(r"(?m)^ca_file = .*", f'ca_file = "{authorities}"', text))
+    assert isinstance(load_settings(file).storage, kind)
+
+
+def test_the_example_as_it_is_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(ROOT / "config.example.toml").model_dump() == load_settings().model_dump()
+
+
+def documented_keys() -> dict[tuple[str, str], tuple[set[str], str]]:
+    """Return variables and default of each row, by storage kind ("" elsewhere) and key."""
+    rows: dict[tuple[str, str], tuple[set[str], str]] = {}
+    for section in (ROOT / "docs" / "configuration.md").read_text().split("\n### "):
+        kind = re.search(r'^With `storage.kind = "(\w+)"`', section, re.MULTILINE)
+        for row in re.findall(r"^\| `([\w.]+)` \| (.*?) \| (.*?) \| .+ \|$", section, re.MULTILINE):
+            key, variables, default = row
+            place = kind[1] if kind else "", key
+            rows[place] = set(re.findall(r"`(\w+)`", variables)), default.strip("`")
+    return rows
+
+
+@both_kinds
+def test_every_key_is_documented_with_its_variables_and_its_default(kind: type[BaseModel]) -> None:
+    rows = documented_keys()
+    name = kind.model_fields["kind"].default
+    for key, field in keys_of(kind).items():
+        variables, default = rows[name if key.startswith("storage.") else "", key]
+        own = {f"{PREFIX}{key.replace('.', '__').upper()}"}
+        aliases = {alias for alias, target in ALIASES.items() if target == key}
+        # The COS_ variables choose s3: they are no names for the keys of a folder.
+        of_a_folder = kind is FilesystemConfig and key.startswith("storage.")
+        assert variables == (own if of_a_folder else own | aliases)
+        if field.is_required():
+            assert default == "required"
+        elif field.default is None:
+            assert default == "not set"
+        elif key not in NOT_FIXED and default != "the value of `storage.bucket":
+            assert json.loads(default) == to_jsonable_python(field.default), key
+
+
+def test_no_other_keys_are_documented() -> None:
+    known = set(keys_of(FilesystemConfig)) | set(keys_of(S3Config))
+    assert {key for _, key in documented_keys()} == known
+
+
+def events_of_the_program() -> Iterator[tuple[str, set[str]]]:
+    """Yield event name and fields of every call of a logger."""
+    for file in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+                called = ast.unparse(node.func)
+                if called == "write" or re.fullmatch(rf"_?log\.({'|'.join(LEVELS)})", called):
+                    assert isinstance(node.args[0], ast.Constant), f"{file}:{node.lineno}"
+                    yield str(node.args[0].value), {k.arg for k in node.keywords if k.arg}
+
+
+def test_every_event_is_documented_with_its_fields() -> None:
+    page = (ROOT / "docs" / "logs.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|([^|]*)\| [^|]+ \|$", page, re.MULTILINE)
+    documented = {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
+    found = list(events_of_the_program())
+    for event, fields in found:
+        assert event in documented
+        assert fields - {"exc_info"} <= documented[event], event
+    assert set(documented) == {event for event, _ in found}
+
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+every_page = pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.exists()], ids=lambda page: str(page.relative_to(ROOT))
+)
+
+
+def slug(heading: str) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@every_page
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"(?:\]\(|src=\"|href=\")([^)\s\"]+)", text):
+        target, _, anchor = link.partition("#")
+        if ":" in target:
+            continue  # another site
+        file = (page.parent / target).resolve() if target else page
+        assert file.is_relative_to(ROOT), f"{link} leaves the project"
+        assert file.exists(), link
+        if anchor and file.suffix == ".md":
+            assert anchor in map(slug, re.findall(r"(?m)^#+ (.*)$", file.read_text())), link
+
+
+@every_page
+def test_variables_in_the_documents_exist(page: Path) -> None:
+    keys = set(keys_of(FilesystemConfig)) | set(keys_of(S3Config))
+    known = {f"{PREFIX}{key.replace('.', '__').upper()}" for key in keys} | {CONFIG_VARIABLE}
+    counterexamples = {"IMGSVC_ROOM__KEY", "IMGSVC_SERVER__PROT"}
+    named = set(re.findall(r"\bIMGSVC_\w+", page.read_text())) - counterexamples
+    # `IMGSVC_STORAGE__` is a beginning that the text goes on to complete.
+    assert {
+        name
+        for name in named - known
+        if not (name.endswith("__") and any(other.startswith(name) for other in known))
+    } == set()

@@ -1,0 +1,140 @@
+"""The whole service on a real S3 server, with an image API, over HTTP and TLS."""
+
+import asyncio
+import io
+import json
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from imgsvc.config import Settings
+from standins.openai import OpenAIStandin, openai_standin
+from standins.pictures import as_base64, picture
+from standins.s3 import S3Server
+from standins.service import running_service
+
+PHOTO = {"prompt": "x", "image_base64": as_base64(picture()), "filename": "a photo.jpg"}
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[OpenAIStandin]:
+    async with openai_standin() as running:
+        yield running
+
+
+def on_s3(server: S3Server, **more: Any) -> dict[str, Any]:
+    """Return settings for a new bucket."""
+    bucket = f"b-{uuid.uuid4().hex}"
+    server.create_bucket(bucket)
+    return {
+        "kind": "s3",
+        "endpoint": server.endpoint,
+        "region": server.region,
+        "bucket": bucket,
+        "access_key_id": server.access_key,
+        "secret_access_key": server.secret_key,
+        "ca_file": server.ca_file,
+        **more,
+    }
+
+
+def with_api(standin: OpenAIStandin) -> dict[str, Any]:
+    return {"api_key": standin.api_key, "base_url": standin.base_url}
+
+
+async def test_a_result_lands_in_the_bucket_and_its_link_leads_there(
+    make_settings: Callable[..., Settings], s3_server: S3Server, standin: OpenAIStandin
+) -> None:
+    storage = on_s3(s3_server, presign_expires=60)
+    settings = make_settings(storage=storage, openai=with_api(standin))
+    async with running_service(settings) as caller:
+        callback = await caller.run("/process-image-async", PHOTO)
+        assert callback["object_key"] == f"results/{callback['job_id']}/a_photo_modified.png"
+        assert (callback["expires_in"], callback["provider"]) == (60, "openai")
+        async with caller.session.get(callback["result_url"]) as answer:
+            assert (answer.status, answer.content_type) == (200, "image/png")
+            assert Image.open(io.BytesIO(await answer.read())).size == (64, 48)
+
+
+async def test_it_works_over_tls_with_a_private_authority(
+    make_settings: Callable[..., Settings], s3_tls_server: S3Server, standin: OpenAIStandin
+) -> None:
+    settings = make_settings(storage=on_s3(s3_tls_server), openai=with_api(standin))
+    trust = ssl.create_default_context(cafile=s3_tls_server.ca_file)
+    async with running_service(settings) as caller, aiohttp.ClientSession() as session:
+        callback = await caller.run("/process-image-async", PHOTO)
+        async with session.get(callback["result_url"], ssl=trust) as answer:
+            assert answer.status == 200
+
+
+async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_its_own_results(
+    make_settings: Callable[..., Settings], s3_server: S3Server, standin: OpenAIStandin
+) -> None:
+    storage = on_s3(s3_server, input_prefix="", output_prefix="done")
+    settings = make_settings(storage=storage, openai=with_api(standin))
+    bucket = storage["bucket"]
+
+    def put(key: str, data: bytes) -> None:
+        s3_server.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    for key in ("a.png", "a.jpg", "deep/er/b.png", "ünï code+%.png"):
+        await asyncio.to_thread(put, key, picture(kind="JPEG" if "jpg" in key else "PNG"))
+    await asyncio.to_thread(put, "notes.txt", b"hello")
+    await asyncio.to_thread(put, "empty.png", b"")
+    standin.fail_next("insufficient_quota")
+    async with running_service(settings) as caller:
+        first = await caller.run("/batch-process-images", {"prompt": "x", "concurrency": 3})
+        second = await caller.run("/batch-process-images", {"prompt": "x"})
+    counters = ("total_files", "processed", "fallback_local", "failed", "total_files_processed")
+    assert [first[name] for name in counters] == [5, 3, 1, 1, 4]
+    assert [second[name] for name in counters] == [5, 4, 0, 1, 4]
+    root = f"done/{first['job_id']}/"
+    listing = await asyncio.to_thread(s3_server.client.list_objects_v2, Bucket=bucket, Prefix=root)
+    keys = {entry["Key"].removeprefix(root) for entry in listing["Contents"]}
+    assert keys == {
+        "a_modified.png",
+        "a_modified_2.png",
+        "deep/er/b_modified.png",
+        "n__code_modified.png",
+        "manifest.json",
+    }
+    manifest = await asyncio.to_thread(
+        s3_server.client.get_object, Bucket=bucket, Key=f"{root}manifest.json"
+    )
+    items = json.loads(manifest["Body"].read())["items"]
+    outputs = {item["output_key"].removeprefix(root) for item in items if "output_key" in item}
+    assert outputs == keys - {"manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"bucket": "not-there"}, "BucketNotFound: "),
+        ({"secret_access_key": "wrong"}, "StorageAccessDenied: "),
+        ({"endpoint": "http://127.0.0.1:1", "connect_timeout": 1}, "StorageUnreachable: "),
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/process-image-async", PHOTO), ("/batch-process-images", {"prompt": "x"})],
+)
+async def test_trouble_with_the_bucket_fails_the_job_in_plain_words(
+    make_settings: Callable[..., Settings],
+    s3_server: S3Server,
+    change: dict[str, Any],
+    error: str,
+    path: str,
+    body: dict[str, Any],
+) -> None:
+    storage = on_s3(s3_server) | change
+    async with running_service(make_settings(storage=storage)) as caller:
+        callback = await caller.run(path, body)
+    assert callback["status"] == "failed"
+    assert callback["error"].startswith(error)
+    if "batch" in path:
+        assert callback["total_files"] == callback["failed"] == 0

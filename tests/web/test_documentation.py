@@ -1,0 +1,51 @@
+"""The pages in docs/ about the interface hold what the interface has."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsvc.web import openapi
+from imgsvc.web.openapi_parts import problem_answers
+from imgsvc.web.openapi_tools import TOOLS
+from standins.watsonx import watsonx_import
+
+DOCS = Path(__file__).parents[2] / "docs"
+HTTP_API = (DOCS / "http-api.md").read_text()
+WATSONX = (DOCS / "watsonx-orchestrate.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return openapi.document("https://images.example.com", full=True)
+
+
+def test_every_path_is_documented(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        for method in item:
+            assert f"| `{method.upper()} {path}` |" in HTTP_API
+
+
+def test_every_request_field_is_documented() -> None:
+    first, _, rest = HTTP_API.partition("### Fields of `/batch-process-images`")
+    for tool in TOOLS:
+        table = rest if tool.operation_id == "batchProcessImages" else first
+        missing = [name for name in tool.request.model_fields if f"`{name}`" not in table]
+        assert not missing
+
+
+def test_every_immediate_refusal_is_documented_with_its_status() -> None:
+    for tool in TOOLS:
+        for error in tool.refusals:
+            assert f"| {error.status} | `{error.code}` |" in HTTP_API
+            assert str(error.status) in problem_answers(error)
+
+
+def test_the_agent_in_the_guide_is_one_that_watsonx_orchestrate_takes(tmp_path: Path) -> None:
+    found = re.search(r"```yaml\n(.*?)```", WATSONX, re.DOTALL)
+    assert found is not None
+    file = tmp_path / "agent.yaml"
+    file.write_text(found[1])
+    agent = watsonx_import("agent", file)
+    assert set(agent["tools"]) < {tool.operation_id for tool in TOOLS}

@@ -1,0 +1,73 @@
+from collections.abc import Callable
+
+import pytest
+
+from imgsvc import __version__
+from imgsvc.config import Settings
+from standins.service import Caller, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_health_tells_that_all_is_well_and_how_busy_it_is(local: Caller) -> None:
+    status, answer = await local.get("/health")
+    assert status == 200
+    assert answer == {
+        "ok": True,
+        "version": __version__,
+        "ready": True,
+        "uptime_seconds": answer["uptime_seconds"],
+        "provider": "local",
+        "storage": "filesystem",
+        "queued": 0,
+        "running": 0,
+        "callbacks_pending": 0,
+    }
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_probes_answer_ok(local: Caller, path: str) -> None:
+    assert await local.get(path) == (200, {"ok": True})
+
+
+async def test_the_storage_is_shown(local: Caller) -> None:
+    assert await local.get("/cos/config") == (
+        200,
+        {
+            "input_bucket": "input",
+            "output_bucket": "output",
+            "input_prefix": "input/",
+            "output_prefix": "output/",
+            "presign_expires": 3600,
+        },
+    )
+
+
+async def test_the_bucket_is_shown_without_its_secrets(
+    make_settings: Callable[..., Settings],
+) -> None:
+    storage = {
+        "kind": "s3",
+        "endpoint": "http://127.0.0.1:1",
+        "region": "eu-de",
+        "bucket": "pictures",
+        "access_key_id": "the-access-key",
+        "secret_access_key": "the-secret-key",
+    }
+    async with running_service(make_settings(storage=storage)) as caller:
+        status, answer = await caller.get("/cos/config")
+    assert status == 200
+    assert answer == {
+        "endpoint": "http://127.0.0.1:1",
+        "region": "eu-de",
+        "input_bucket": "pictures",
+        "output_bucket": "pictures",
+        "input_prefix": "input/",
+        "output_prefix": "output/",
+        "presign_expires": 3600,
+    }
+
+
+async def test_no_answer_tells_which_versions_run_here(local: Caller) -> None:
+    async with local.session.get(local.server.url + "/health") as answer:
+        assert answer.headers["Server"] == "imgsvc"
