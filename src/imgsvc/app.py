@@ -91,7 +91,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         backend = await enter(settings.backend.open())
         opened = _Opened(
             blobs=blobs,
-            gate=ImageGate(inspectors=inspectors, config=settings.images),
+            gate=ImageGate(inspectors=inspectors, limits=settings.images.limits),
             storage=storage,
             router=router,
             session=session,

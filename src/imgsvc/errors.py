@@ -15,6 +15,7 @@
     │   ├── LinkInvalid
     │   ├── BodyTooLarge
     │   ├── BodyTimeout
+    │   ├── BodyAborted
     │   └── UnsupportedMediaType
     ├── ServiceOverloaded           come back later (503)
     │   ├── QueueFull
@@ -222,6 +223,14 @@ class BodyTimeout(RequestError):
     status = 408
     code = "body_timeout"
     title = "Body timed out"
+    retryable = True
+
+
+class BodyAborted(RequestError):
+    """The connection ended before the whole body had arrived. Send it again."""
+
+    code = "body_aborted"
+    title = "Body cut short"
     retryable = True
 
 

@@ -26,7 +26,7 @@ from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.gate import MAX_FRAMES, ImageInfo, check_header, check_mask, inspect
 from standins.pictures import encoded, gradient
 
-CONFIG = ImagesConfig(max_bytes=1000, allowed=[ImageFormat.PNG, ImageFormat.WEBP])
+CONFIG = ImagesConfig(max_bytes=1000, allowed=[ImageFormat.PNG, ImageFormat.WEBP]).limits
 ALL = list(ImageFormat)
 INFO = ImageInfo(
     format=ImageFormat.PNG, width=60, height=40, frames=1, mode="RGB", orientation=1, bits=8

@@ -41,7 +41,7 @@ async def pool() -> AsyncIterator[ImagePool]:
 
 @pytest.fixture
 def gate(pool: ImagePool) -> ImageGate:
-    return ImageGate(inspectors=pool, config=ImagesConfig())
+    return ImageGate(inspectors=pool, limits=ImagesConfig().limits)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -124,7 +124,7 @@ def make_image_editor(
     def make(provider: ScriptedProvider | None = None) -> ImageEditor:
         return ImageEditor(
             gate=gate,
-            fetcher=make_fetcher(session, max_bytes=gate.max_bytes),
+            fetcher=make_fetcher(session, max_bytes=gate.limits.max_bytes),
             router=EditRouter(provider or ScriptedProvider(), LocalProvider(pool)),
             blobs=blobs,
             storage=buckets,

@@ -160,9 +160,11 @@ async def test_a_copy_cancelled_while_a_thread_writes_it_does_not_come_back(
     task = asyncio.create_task(work())
     await threads.taken.wait()
     task.cancel()
+    for _ in range(3):  # the task notices, and begins to clean up
+        await asyncio.sleep(0)
+    threads.let.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    threads.let.set()
     threads.shutdown(wait=True)
 
     assert files(scratch) == []

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback, encode
@@ -114,6 +114,7 @@ def test_the_counters_add_up(states: list[ItemState]) -> None:
 @given(
     states=st.lists(st.sampled_from(ItemState), max_size=60), notes=st.lists(st.text(), max_size=3)
 )
+@example(states=[FAILED] * 15 + [SKIPPED] * 6, notes=[])
 def test_the_callback_has_at_most_twenty_error_lines_and_the_first_of_all(
     states: list[ItemState], notes: list[str]
 ) -> None:
@@ -141,7 +142,7 @@ def test_a_failed_batch_says_why_in_one_line() -> None:
     body = callback(manifest([item(FAILED, "b.png")]))
 
     assert body.error == (
-        "BatchFailed: no image gave an output; the first reason was: b.png: CorruptImage: broken"
+        "BatchFailed: no image gave an output. The first reason: CorruptImage: broken"
     )
 
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgsvc.imaging.config import ImagesConfig
 from imgsvc.imaging.formats import SNIFF_BYTES, ImageFormat
-from imgsvc.imaging.gate import MAX_MASK_BYTES, ImageInfo, check_header, check_mask, inspect
+from imgsvc.imaging.gate import ImageInfo, ImageLimits, check_header, check_mask, inspect
 from imgsvc.imaging.pool import ImagePool
 
 
@@ -14,30 +13,18 @@ class ImageGate:
     """Lets pictures in by the configured limits; decodes none in the server's process."""
 
     inspectors: ImagePool  # apart from the editing processes: a look must not wait for an edit
-    config: ImagesConfig
-
-    @property
-    def max_bytes(self) -> int:
-        """Largest image file that is taken."""
-        return self.config.max_bytes
-
-    @property
-    def max_mask_bytes(self) -> int:
-        """Largest mask file that is taken."""
-        return MAX_MASK_BYTES
+    limits: ImageLimits
 
     def check_header(self, data: bytes) -> ImageFormat:
-        """Return the file's format, or raise ImageFileTooLarge, NotAnImage or Unsupported….
+        """Return the file's format by its size and first bytes.
 
-        Looks at size and first bytes only.
+        Raises ImageFileTooLarge, NotAnImage or UnsupportedImageType.
         """
-        return check_header(data[:SNIFF_BYTES], len(data), self.config)
+        return check_header(data[:SNIFF_BYTES], len(data), self.limits)
 
     async def inspect(self, path: Path) -> ImageInfo:
         """Return what the file is, or raise an ImageError; its pixels stay encoded."""
-        return await self.inspectors.run(
-            inspect, path, tuple(self.config.allowed), self.config.max_pixels
-        )
+        return await self.inspectors.run(inspect, path, self.limits.allowed, self.limits.max_pixels)
 
     async def inspect_mask(self, path: Path, info: ImageInfo | None) -> None:
         """Raise InvalidMask unless the file is a mask for an image like info."""

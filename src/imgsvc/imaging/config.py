@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imgsvc.imaging.formats import ImageFormat
+from imgsvc.imaging.gate import ImageLimits
 
 HEIC_INSTALLED = find_spec("pillow_heif") is not None
 """Whether the extra ``heic`` is installed."""
@@ -55,6 +56,13 @@ class ImagesConfig(BaseModel):
             " transparency takes up to 0.9 GB for a PNG result and 1.4 GB for WebP."
         ),
     )
+
+    @property
+    def limits(self) -> ImageLimits:
+        """The part that image processes need; they do without pydantic."""
+        return ImageLimits(
+            max_bytes=self.max_bytes, max_pixels=self.max_pixels, allowed=tuple(self.allowed)
+        )
 
     @field_validator("allowed")
     @classmethod

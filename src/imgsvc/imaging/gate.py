@@ -24,13 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     # Not at run time: the image processes import this module and need no pydantic.
-    from imgsvc.imaging.config import ImagesConfig
 
 MAX_FRAMES = 10_000
 """Most frames a file may have, however small they are."""
 
 MAX_MASK_BYTES = 4_000_000
 """A mask must be smaller than this, in bytes (OpenAI's image edit API)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageLimits:
+    """What image files are taken."""
+
+    max_bytes: int  # of the file
+    max_pixels: int  # width times height times frames
+    allowed: tuple[ImageFormat, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,18 +61,18 @@ class ImageInfo:
         return (self.width, self.height)
 
 
-def check_header(header: bytes, size: int, config: "ImagesConfig") -> ImageFormat:
+def check_header(header: bytes, size: int, limits: ImageLimits) -> ImageFormat:
     """Return the format of a file by its first SNIFF_BYTES bytes and its size in bytes.
 
     Needs no decoder, so the server process can call it. Raises ImageFileTooLarge,
     NotAnImage or UnsupportedImageType.
     """
-    if size > config.max_bytes:
+    if size > limits.max_bytes:
         raise ImageFileTooLarge(
-            f"The image file has {size:,} bytes; at most {config.max_bytes:,} are taken."
+            f"The image file has {size:,} bytes; at most {limits.max_bytes:,} are taken."
             " Send a smaller one."
         )
-    return _allowed_format(header, config.allowed)
+    return _allowed_format(header, limits.allowed)
 
 
 def inspect(path: Path, allowed: "Sequence[ImageFormat]", max_pixels: int) -> ImageInfo:

@@ -137,7 +137,7 @@ class _Batch:
     async def _edit(self, found: ObjectInfo) -> Item:
         editor = self.editor
         data = await editor.storage.get(
-            editor.buckets.input_bucket, found.key, max_bytes=editor.gate.max_bytes
+            editor.buckets.input_bucket, found.key, max_bytes=editor.gate.limits.max_bytes
         )
         editor.gate.check_header(data)
         async with editor.blobs.scratch(data) as path:

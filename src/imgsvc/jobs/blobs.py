@@ -53,6 +53,20 @@ class BlobFolder:
         if paths:
             await asyncio.to_thread(_unlink_all, paths)
 
+    async def adopt(self, path: Path, content_type: str) -> BlobRef:
+        """Make a file of a scratch folder a blob, as durably as `put`."""
+        return await asyncio.to_thread(self._adopt, path, content_type)
+
+    @asynccontextmanager
+    async def scratch_folder(self) -> AsyncIterator[Path]:
+        """Yield an empty folder that lives as long as the context."""
+        folder = self._scratch / uuid.uuid4().hex
+        folder.mkdir()  # not in a thread, which could make it after it was removed
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     @asynccontextmanager
     async def scratch(self, data: bytes) -> AsyncIterator[Path]:
         """Yield a file with this content that lives as long as the context."""
@@ -64,28 +78,30 @@ class BlobFolder:
             await asyncio.to_thread(_fill, path, data)
             yield path
         finally:
-            # Not awaited: a cancelled task must clean up too, and an unlink is quick.
-            path.unlink(missing_ok=True)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
 
     def _put(self, parts: Iterable[bytes], content_type: str) -> BlobRef:
-        key = uuid.uuid4().hex
-        partial, final = self._scratch / key, self._blobs / key
-        digest, size = hashlib.sha256(), 0
+        partial = self._scratch / uuid.uuid4().hex
         try:
             with partial.open("wb") as file:
-                for part in parts:
-                    file.write(part)
-                    digest.update(part)
-                    size += len(part)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(final)
+                file.writelines(parts)
+            return self._adopt(partial, content_type)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _adopt(self, path: Path, content_type: str) -> BlobRef:
+        final = self._blobs / uuid.uuid4().hex
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+            os.fsync(file.fileno())
+        path.rename(final)
+        try:
             _fsync_folder(self._blobs)
         except BaseException:
-            partial.unlink(missing_ok=True)
             final.unlink(missing_ok=True)
             raise
-        return BlobRef(key=key, size=size, sha256=digest.hexdigest(), content_type=content_type)
+        return BlobRef(key=final.name, size=size, sha256=digest, content_type=content_type)
 
 
 @asynccontextmanager
@@ -101,7 +117,11 @@ async def open_blobs(data_dir: Path) -> AsyncIterator[BlobFolder]:
             await asyncio.to_thread(_make_empty, folder)
         except OSError as exc:
             raise _unusable(data_dir, exc) from exc
-        yield BlobFolder(folder)
+        try:
+            yield BlobFolder(folder)
+        finally:
+            # No payload stays behind: the jobs it belonged to end with this process.
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -80,12 +80,13 @@ class ImageFetcher:
         too_large = ImageFileTooLarge(f"image_url leads to more than {self.max_bytes} bytes.")
         if (response.content_length or 0) > self.max_bytes:
             raise too_large
-        body = bytearray()
+        chunks, size = [], 0
         async for chunk in response.content.iter_chunked(_CHUNK):
-            body += chunk
-            if len(body) > self.max_bytes:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self.max_bytes:
                 raise too_large
-        return bytes(body)
+        return await asyncio.to_thread(b"".join, chunks)
 
 
 def _redirect_target(url: URL, location: str) -> URL:

@@ -106,7 +106,8 @@ class Manifest:
         lines = self.error_lines()
         error = None
         if self.state is JobState.FAILED:
-            error = f"BatchFailed: no image gave an output; the first reason was: {lines[0]}"
+            first = next(item for item in self.items if item.state is ItemState.FAILED)
+            error = f"BatchFailed: no image gave an output. The first reason: {first.error}"
         return BatchCallback.model_validate(
             {
                 "status": self.state.value,

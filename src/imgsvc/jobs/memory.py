@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -45,6 +46,7 @@ class MemoryBackend:
 
     def __init__(self, *, max_queued: int, max_callbacks: int) -> None:
         self._jobs: dict[str, Job] = {}
+        self._counts: Counter[JobState] = Counter()
         self._queue: asyncio.Queue[str] = asyncio.Queue(maxsize=max_queued)
         self._finished: asyncio.Queue[Job] = asyncio.Queue()
         self._max_callbacks = max_callbacks
@@ -68,7 +70,7 @@ class MemoryBackend:
             self._queue.put_nowait(job_id)
         except asyncio.QueueFull as exc:
             raise QueueFull from exc
-        self._jobs[job_id] = job
+        self._keep(job)
         self._settled.clear()
         return job
 
@@ -78,7 +80,7 @@ class MemoryBackend:
         if job is None or job.state is not JobState.QUEUED:
             return None
         job = replace(job, state=JobState.RUNNING, attempt=job.attempt + 1)
-        self._jobs[job_id] = job
+        self._keep(job)
         return job
 
     async def finish(
@@ -89,13 +91,14 @@ class MemoryBackend:
         if job is None or (job.state, job.attempt) != (JobState.RUNNING, token):
             return False
         job = replace(job, state=state, callback_body=callback_body)
-        self._jobs[job_id] = job
+        self._keep(job)
         self._finished.put_nowait(job)
         return True
 
     async def record_delivery(self, job_id: str, verdict: Verdict) -> None:  # noqa: ARG002 - the protocol's; this record ends here
         """Forget the job: its callback is settled, one way or the other."""
-        self._jobs.pop(job_id, None)
+        if (job := self._jobs.pop(job_id, None)) is not None:
+            self._counts[job.state] -= 1
         if not self._jobs:
             self._settled.set()
 
@@ -114,12 +117,16 @@ class MemoryBackend:
 
     def stats(self) -> BackendStats:
         """Count what is queued, running, and waiting for its callback to be settled."""
-        states = [job.state for job in self._jobs.values()]
-        queued = states.count(JobState.QUEUED)
-        running = states.count(JobState.RUNNING)
+        queued, running = self._counts[JobState.QUEUED], self._counts[JobState.RUNNING]
         return BackendStats(
-            queued=queued, running=running, callbacks_pending=len(states) - queued - running
+            queued=queued, running=running, callbacks_pending=len(self._jobs) - queued - running
         )
+
+    def _keep(self, job: Job) -> None:
+        if (former := self._jobs.get(job.id)) is not None:
+            self._counts[former.state] -= 1
+        self._counts[job.state] += 1
+        self._jobs[job.id] = job
 
     async def _work(self, process: Process) -> None:
         while True:

@@ -62,10 +62,11 @@ class JobRunner:
             outcome = await self._outcome(job)
             body = await self._freeze(outcome.body)
             won = await self.backend.finish(job.id, job.attempt, outcome.state, body)
-            await self.blobs.delete(job.spec.blobs if won else [body])
             if not won:
                 log.warning("job_superseded", attempt=job.attempt)
+                await self.blobs.delete([body])
                 return
+            # Logged before the next await: by then the callback may be on its way.
             log.info(
                 "job_finished",
                 kind=job.spec.kind,
@@ -73,6 +74,7 @@ class JobRunner:
                 seconds=round(monotonic() - started, 3),
                 callback_bytes=body.size,
             )
+            await self.blobs.delete(job.spec.blobs)
 
     async def deliver(self, job: Job) -> None:
         """Bring the frozen callback to its receiver, on the schedule, then drop its body."""

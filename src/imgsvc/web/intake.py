@@ -1,10 +1,10 @@
 """From a request to the description of a job: read, check, keep the payload on disk."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -12,15 +12,11 @@ from pydantic import ValidationError
 
 from imgsvc.callbacks import CallbacksConfig, EgressPolicy, check_url, rewrite
 from imgsvc.errors import (
-    BodyTimeout,
-    BodyTooLarge,
     FieldError,
-    InvalidJson,
     InvalidObjectKey,
     InvalidRequest,
     InvalidUrl,
     MissingCallbackUrl,
-    UnsupportedMediaType,
 )
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.formats import ImageFormat
@@ -38,15 +34,17 @@ from imgsvc.jobs.models import (
 from imgsvc.providers import EditOptions
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import check_key, normal_prefix
+from imgsvc.web.body import receive
 from imgsvc.web.config import ServerConfig
-from imgsvc.web.decode import decode_base64
 from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
+from imgsvc.web.unpack import Unpacked, unpack
 
 CALLBACK_HEADER = "callbackUrl"
 
+IMAGE, MASK = "image", "mask"
+"""Names of the files that a body's pictures are written to."""
+
 Body = TypeVar("Body", ProcessImageRequest, BatchRequest)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +58,6 @@ class Intake:
     policy: EgressPolicy
     gate: ImageGate
     blobs: BlobFolder
-    # Threads that hold the interpreter lock by turns keep the event loop from getting it:
-    # measured, /health took twice as long with 32 of them.
-    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     def callback_url(self, headers: CIMultiDictProxy[str]) -> str:
         """Return the URL in the header `callbackUrl`, checked as far as it can be now."""
@@ -81,11 +76,23 @@ class Intake:
 
         Its payload is on disk from here on; if the block fails, it is removed again.
         """
-        body = await self._parse(request, ProcessImageRequest)
         kept: list[BlobRef] = []
         try:
-            image = await self._image(body, kept)
-            mask = await self._mask(body, image, kept)
+            async with self._unpacked(request) as (unpacked, folder):
+                body = _validate(ProcessImageRequest, unpacked.fields)
+                unpacked.raise_what_is_wrong()
+                image: StoredImage | RemoteImage
+                if body.image_url is not None:
+                    self.policy.check_host(check_url(body.image_url).host or "")
+                    image = RemoteImage(url=body.image_url)
+                else:
+                    info = cast("ImageInfo", unpacked.image)  # neither missing nor wrong: see above
+                    kept.append(await self.blobs.adopt(folder / IMAGE, info.format.media_type))
+                    image = StoredImage(blob=kept[0], info=info)
+                mask = None
+                if body.mask_base64 is not None:
+                    mask = await self.blobs.adopt(folder / MASK, ImageFormat.PNG.media_type)
+                    kept.append(mask)
             yield ImageSpec(
                 kind=kind,
                 prompt=body.prompt,
@@ -101,7 +108,8 @@ class Intake:
 
     async def batch_spec(self, request: web.Request) -> BatchSpec:
         """Return the description of a batch."""
-        body = await self._parse(request, BatchRequest)
+        async with self._unpacked(request) as (unpacked, _):
+            body = _validate(BatchRequest, unpacked.fields)
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
             raise InvalidRequest(
@@ -117,69 +125,26 @@ class Intake:
             fallback_allowed=body.fallback != "never",
         )
 
-    async def _image(
-        self, body: ProcessImageRequest, kept: list[BlobRef]
-    ) -> StoredImage | RemoteImage:
-        if body.image_url is not None:
-            self.policy.check_host(check_url(body.image_url).host or "")
-            return RemoteImage(url=body.image_url)
-        data = await self._unpack(
-            decode_base64,
-            body.image_base64 or "",
-            field="image_base64",
-            max_bytes=self.gate.max_bytes,
-        )
-        image_format = self.gate.check_header(data)
-        blob = await self.blobs.put([data], content_type=image_format.media_type)
-        kept.append(blob)
-        return StoredImage(blob=blob, info=await self.gate.inspect(self.blobs.path(blob)))
-
-    async def _mask(
-        self, body: ProcessImageRequest, image: StoredImage | RemoteImage, kept: list[BlobRef]
-    ) -> BlobRef | None:
-        if body.mask_base64 is None:
-            return None
-        data = await self._unpack(
-            decode_base64, body.mask_base64, field="mask_base64", max_bytes=self.gate.max_mask_bytes
-        )
-        blob = await self.blobs.put([data], content_type=ImageFormat.PNG.media_type)
-        kept.append(blob)
-        info: ImageInfo | None = image.info if isinstance(image, StoredImage) else None
-        await self.gate.inspect_mask(self.blobs.path(blob), info)
-        return blob
-
-    async def _unpack(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that may take some tens of milliseconds in a thread."""
-        async with self.unpacking:
-            return await asyncio.to_thread(function, *args, **kwargs)
-
-    async def _parse(self, request: web.Request, schema: type[Body]) -> Body:
-        data = await self._read(request)
-        try:
-            return await self._unpack(schema.model_validate_json, data)
-        except ValidationError as exc:
-            raise _explain(exc) from exc
-
-    async def _read(self, request: web.Request) -> bytes:
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaType("Send the body without Content-Encoding.")
-        if request.content_type != "application/json":
-            raise UnsupportedMediaType(
-                "Send the body as JSON, with the header 'Content-Type: application/json'."
+    @asynccontextmanager
+    async def _unpacked(self, request: web.Request) -> AsyncIterator[tuple[Unpacked, Path]]:
+        """Receive the body, and yield what is in it and the folder of its pictures."""
+        server = self.server
+        async with self.blobs.scratch_folder() as folder:
+            body = folder / "body.json"
+            await receive(
+                request, body, max_bytes=server.max_body_bytes, timeout=server.body_timeout
             )
-        too_large = BodyTooLarge(
-            f"The request body has more than {self.server.max_body_bytes} bytes."
-            " Send a smaller image, or use image_url."
-        )
-        if (request.content_length or 0) > self.server.max_body_bytes:
-            raise too_large
-        try:
-            async with asyncio.timeout(self.server.body_timeout):
-                return await request.read()
-        except TimeoutError as exc:
-            raise BodyTimeout from exc
-        except web.HTTPRequestEntityTooLarge as exc:
-            raise too_large from exc
+            unpacked = await self.gate.inspectors.run(
+                unpack, body, folder / IMAGE, folder / MASK, self.gate.limits
+            )
+            yield unpacked, folder
+
+
+def _validate(schema: type[Body], fields: Any) -> Body:
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as exc:
+        raise _explain(exc) from exc
 
 
 def _options(
@@ -207,17 +172,14 @@ def _prefix(field: str, given: str | None, configured: str) -> str:
     return prefix
 
 
-def _explain(exc: ValidationError) -> InvalidJson | InvalidRequest:
+def _explain(exc: ValidationError) -> InvalidRequest:
     """Return pydantic's findings as ours: one entry a field, without the values sent."""
-    errors = exc.errors(include_url=False, include_input=False, include_context=False)
-    if errors[0]["type"] == "json_invalid":
-        return InvalidJson(f"{errors[0]['msg']}. Send one JSON object, encoded as UTF-8.")
     found = [
         FieldError(
             field=".".join(str(part) for part in error["loc"]) or "body",
             message=_MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, ")),
         )
-        for error in errors
+        for error in exc.errors(include_url=False, include_input=False, include_context=False)
     ]
     summary = "; ".join(f"{error.field}: {error.message}" for error in found[:5])
     return InvalidRequest(found, f"The request has wrong fields. {summary}.")

@@ -1,0 +1,96 @@
+"""Taking a request's body apart; runs in an image process.
+
+A picture of 25 MB arrives as 33 MB of JSON. Parsing and decoding it takes more than a
+hundred milliseconds of CPU, in a thread too with the interpreter lock held. So the
+server only writes the body to disk as it comes in, and this is done elsewhere. Nothing
+in here may import what the server's process is made of.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from imgsvc.errors import ImageError, ImgsvcError, InvalidBase64, InvalidJson
+from imgsvc.imaging.formats import SNIFF_BYTES
+from imgsvc.imaging.gate import (
+    MAX_MASK_BYTES,
+    ImageInfo,
+    ImageLimits,
+    check_header,
+    check_mask,
+    inspect,
+)
+from imgsvc.web.decode import decode_base64
+
+PLACEHOLDER = "…"
+"""Stands in the fields for a text that was taken out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unpacked:
+    """A body without its pictures, and what the pictures are.
+
+    What is wrong with a picture is said here and not raised: wrong fields come first.
+    """
+
+    fields: Any  # the JSON document; base64 texts are replaced by PLACEHOLDER
+    image: ImageInfo | ImgsvcError | None = None  # None if there was no text to decode
+    mask: ImgsvcError | None = None
+
+    def raise_what_is_wrong(self) -> None:
+        """Raise the InvalidBase64 or ImageError of the first picture that has one."""
+        for found in (self.image, self.mask):
+            if isinstance(found, ImgsvcError):
+                raise found
+
+
+def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked:
+    """Read the JSON document in the file body, and write its pictures to the other two.
+
+    Raises InvalidJson.
+    """
+    try:
+        fields = orjson.loads(body.read_bytes())
+    except orjson.JSONDecodeError as exc:
+        raise InvalidJson(
+            f"The body is not valid JSON (line {exc.lineno}, column {exc.colno})."
+            " Send one JSON object, encoded as UTF-8."
+        ) from exc
+    if not isinstance(fields, dict):
+        return Unpacked(fields=None)
+    found: ImageInfo | ImgsvcError | None = None
+    if (text := _take(fields, "image_base64")) is not None:
+        found = _unpack_image(text, image, limits)
+    wrong: ImgsvcError | None = None
+    if (text := _take(fields, "mask_base64")) is not None:
+        wrong = _unpack_mask(text, mask, found if isinstance(found, ImageInfo) else None)
+    return Unpacked(fields=fields, image=found, mask=wrong)
+
+
+def _take(fields: dict[str, Any], name: str) -> str | None:
+    text = fields.get(name)
+    if not isinstance(text, str) or not text:
+        return None  # the validation of the fields says what it should be
+    fields[name] = PLACEHOLDER
+    return text
+
+
+def _unpack_image(text: str, path: Path, limits: ImageLimits) -> ImageInfo | ImgsvcError:
+    try:
+        data = decode_base64(text, field="image_base64", max_bytes=limits.max_bytes)
+        check_header(data[:SNIFF_BYTES], len(data), limits)
+        path.write_bytes(data)
+        return inspect(path, limits.allowed, limits.max_pixels)
+    except (InvalidBase64, ImageError) as exc:
+        return exc
+
+
+def _unpack_mask(text: str, path: Path, info: ImageInfo | None) -> ImgsvcError | None:
+    try:
+        path.write_bytes(decode_base64(text, field="mask_base64", max_bytes=MAX_MASK_BYTES))
+        check_mask(path, info)
+    except (InvalidBase64, ImageError) as exc:
+        return exc
+    return None
