@@ -297,3 +297,8 @@ def test_whatever_the_variables_hold_it_loads_or_says_what_is_wrong(
 def test_a_server_without_a_key_is_half_configured(env: Environment) -> None:
     env(OPENAI_BASE_URL="http://127.0.0.1:8080/v1")
     assert any("OPENAI_API_KEY" in line for line in problems())
+
+
+def test_an_endpoint_with_the_bucket_in_it_is_refused(env: Environment) -> None:
+    env(**S3 | {"COS_ENDPOINT": f"https://s3.example.com/{S3['COS_BUCKET']}"})
+    assert any("leave the bucket out" in line for line in problems())

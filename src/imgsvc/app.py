@@ -1,6 +1,7 @@
 """Puts the service together and runs it: the only place that knows every room."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -277,8 +278,13 @@ def _listen(host: str, port: int) -> socket.socket:
         )
     except OSError as exc:
         raise ConfigurationError(
-            [f"server.host, server.port: cannot listen on {host}:{port} ({exc.strerror or exc})"]
+            [f"server.host, server.port: cannot listen on {host}:{port} ({_reason(exc)})"]
         ) from exc
+
+
+def _reason(exc: OSError) -> str:
+    # Python's own text repeats the address; a failed look-up has a number of its own kind.
+    return str(exc.strerror) if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
 
 
 def _url_of(sock: socket.socket) -> str:

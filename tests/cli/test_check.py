@@ -112,6 +112,14 @@ async def test_what_does_not_answer_is_said_in_plain_words_and_without_secrets(
     assert "canary" not in captured.out + captured.err
 
 
+async def test_a_receiver_can_be_tried_alone(
+    capsys: pytest.CaptureFixture[str], receiver: Receiver
+) -> None:
+    assert await check(None, connect=False, callback_url=receiver.url) == 0
+    assert "callback: one test delivery: answered 200" in capsys.readouterr().out
+    assert (await receiver.next()).json == {"event": "imgsvc_check"}
+
+
 async def test_a_callback_address_that_may_not_be_called_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

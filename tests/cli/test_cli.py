@@ -33,6 +33,12 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert all(command in text for command in ("serve", "openapi", "check", "demo"))
 
 
+def test_the_demo_refuses_a_configuration_that_it_would_not_use(tmp_path: Path) -> None:
+    done = imgsvc("--config", "my.toml", "demo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "demo takes no --config" in done.stderr
+
+
 def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
     assert imgsvc("serv", cwd=tmp_path).returncode == 2
 

@@ -247,7 +247,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A local stand-in for OpenAI's image edits.")
     parser.add_argument("--port", type=int, default=0, help="TCP port; a free one by default")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds every edit takes")
-    parser.add_argument("--key", default=API_KEY, help="the API key to accept")
+    parser.add_argument(
+        "--key", default=API_KEY, help="the API key to accept (default: %(default)s)"
+    )
     parser.add_argument("--answer", type=Path, help="answer every edit with this picture")
     parser.add_argument("--fail", choices=(*FAILURES, *TRICKS), help="fail every edit this way")
     asyncio.run(_serve(parser.parse_args()))

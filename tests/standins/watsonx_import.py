@@ -2,15 +2,17 @@
 
 In a process of its own: importing the package gives log levels other names.
 
-    python watsonx_import.py tools OPENAPI.json
-    python watsonx_import.py agent AGENT.yaml
+    python watsonx_import.py tools OPENAPI.json MADE.json
+    python watsonx_import.py agent AGENT.yaml MADE.json
 
-prints what the importer has made of the file, as JSON.
+writes what the importer has made of the first file to the second, as JSON. (The package
+prints on standard output what it likes.)
 """
 
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 from ibm_watsonx_orchestrate.agent_builder.agents.types import (  # type: ignore[import-untyped]  # the package carries no types
     AgentSpec,
@@ -24,7 +26,7 @@ from ibm_watsonx_orchestrate.utils.utils import (  # type: ignore[import-untyped
 
 
 def main() -> None:
-    kind, file = sys.argv[1:]
+    kind, file, made_file = sys.argv[1:]
     if kind == "tools":
         tools = asyncio.run(create_openapi_json_tools_from_uri(file))
         made = [tool.__tool_spec__.model_dump(mode="json") for tool in tools]
@@ -33,7 +35,7 @@ def main() -> None:
             made = AgentSpec.model_validate(yaml_safe_load(text) | {"llm": "any"}).model_dump(
                 mode="json"
             )
-    json.dump(made, sys.stdout)
+    Path(made_file).write_text(json.dumps(made), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ async def answering(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"secret_access_key": "wrong-s3cr3t"}, "secret access key does not belong"),
+        ({"secret_access_key": "wrong-s3cr3t"}, "do not belong together"),
         ({"access_key_id": "test:nobody"}, "access key"),
     ],
 )

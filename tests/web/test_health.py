@@ -71,3 +71,8 @@ async def test_the_bucket_is_shown_without_its_secrets(
 async def test_no_answer_tells_which_versions_run_here(local: Caller) -> None:
     async with local.session.get(local.server.url + "/health") as answer:
         assert answer.headers["Server"] == "imgsvc"
+
+
+async def test_the_front_page_leads_to_the_documentation(local: Caller) -> None:
+    async with local.session.get(local.server.url + "/", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "/docs")

@@ -56,10 +56,15 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--connect", action="store_true", help="also try the storage and the image API"
     )
-    check.add_argument("--callback-url", metavar="URL", help="with --connect: try this receiver")
+    check.add_argument("--callback-url", metavar="URL", help="also send this receiver a test")
     check.set_defaults(run=_check)
 
-    demo = commands.add_parser("demo", help="run the three tools end to end, on this machine")
+    demo = commands.add_parser(
+        "demo",
+        help="run the three tools end to end, on this machine",
+        description="Runs the three tools end to end, with a server, a receiver and a folder of"
+        " its own. Of the configuration it uses the OPENAI_ variables only.",
+    )
     demo.add_argument("--keep", action="store_true", help="leave the server running")
     demo.add_argument("--yes", action="store_true", help="agree to what the image API will cost")
     demo.add_argument(
@@ -116,6 +121,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     from imgsvc.cli.demo import demo  # noqa: PLC0415
+
+    if arguments.config is not None:
+        raise ConfigurationError(["demo takes no --config: it has a configuration of its own"])
 
     return asyncio.run(demo(arguments.output, keep=arguments.keep, agreed=arguments.yes))
 

@@ -64,8 +64,8 @@ class _Report:
 async def check(config: Path | None, *, connect: bool, callback_url: str | None) -> int:
     """Print what is right and what is wrong; return 0 if nothing is wrong, else 1.
 
-    With `connect`, try the image processes, the storage, the image API, and the
-    receiver at `callback_url` if one is given.
+    With `connect`, try the image processes, the storage and the image API; with
+    `callback_url`, the receiver there.
     """
     report = _Report()
     try:
@@ -80,18 +80,16 @@ async def check(config: Path | None, *, connect: bool, callback_url: str | None)
     if connect:
         await _check_storage(settings, report)
         await _check_provider(settings, report)
-        if callback_url is not None:
-            await _check_callback(settings, callback_url, report)
-    elif callback_url is not None:
-        report.note("--callback-url is tried only together with --connect")
+    if callback_url is not None:
+        await _check_callback(settings, callback_url, report)
     return 1 if report.failed else 0
 
 
 def _check_plain(settings: Settings, report: _Report) -> None:
     server, storage = settings.server, settings.storage
-    report.ok(
-        f"configuration: listens on {server.host}:{server.port}, {settings.workers.count} workers"
-    )
+    file = type(settings).model_config.get("toml_file") or "no file"
+    report.ok(f"configuration: read from the environment and {file}")
+    report.ok(f"server: listens on {server.host}:{server.port}, {settings.workers.count} workers")
     if isinstance(storage, S3Config):
         report.ok(f"storage: s3 at {storage.endpoint}, results in bucket {storage.output_bucket}")
     else:
@@ -170,16 +168,22 @@ async def _check_provider(settings: Settings, report: _Report) -> None:
         async with open_image_pool(settings.images, processes=1) as pool:
             if settings.openai.api_key is None:
                 return
+            failed = report.failed
             with report.trying(f"provider: key and model {settings.openai.model}"):
                 async with open_openai(settings.openai, pool) as provider:
                     await provider.probe()
+            if report.failed > failed and settings.openai.base_url is not None:
+                report.note(f"OPENAI_BASE_URL is {settings.openai.base_url}; it often ends in /v1")
 
 
 async def _check_callback(settings: Settings, url: str, report: _Report) -> None:
     what = "callback: one test delivery"
-    with report.trying("callback: the address may be called"):
+    try:
         target = rewrite(check_url(url), settings.callbacks.rewrite)
         settings.egress.check_host(target.host or "")
+    except ImgsvcError as exc:
+        report.fail(f"{what}: {describe(exc)}")
+        return
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder) / "body.json"
         body.write_bytes(b'{"event": "imgsvc_check"}')

@@ -66,7 +66,10 @@ def _announce(server: Server, receiver: Receiver, *, agreed: bool) -> None:
     cost = IMAGES * USD_PER_IMAGE
     _say(f"Provider:  {server.provider}; {IMAGES} edits, roughly {cost:.2f} USD at quality medium")
     if not agreed:
-        raise DemoFailed("Run it with --yes to agree, or without OPENAI_API_KEY for nothing.")
+        raise DemoFailed(
+            "To agree, run `imgsvc demo --yes` or `make demo ARGS=--yes`;"
+            " without OPENAI_API_KEY it costs nothing."
+        )
 
 
 async def _run_tools(

@@ -48,7 +48,7 @@ class BatchEditor:
             await self.storage.put(
                 self.buckets.output_bucket,
                 batch.keys.manifest_key,
-                manifest.to_json(),
+                await asyncio.to_thread(manifest.to_json),  # as long as the batch is large
                 content_type="application/json",
             )
         except StorageError as exc:

@@ -101,6 +101,13 @@ class S3Config(StorageSettings):
             return {**data, **dict.fromkeys(names, bucket), **named}
         return data
 
+    @model_validator(mode="after")
+    def _endpoint_is_without_bucket(self) -> "S3Config":
+        last = urlsplit(self.endpoint).path.rpartition("/")[2]
+        if last and last in {self.bucket, self.input_bucket, self.output_bucket}:
+            raise ValueError(f"endpoint: leave the bucket out of it: drop /{last} at its end")
+        return self
+
     @asynccontextmanager
     async def open(
         self,

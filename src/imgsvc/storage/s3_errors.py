@@ -86,7 +86,7 @@ def _answered(code: str, status: int, target: Target) -> StorageError:
         case "NoSuchBucket" | "InvalidBucketName":
             return _no_bucket(target)
         case "NoSuchKey":
-            return ObjectNotFound(f"The object {target.key} is not in the bucket {target.bucket}.")
+            return _no_object(target)
         case "KeyTooLongError":
             return InvalidObjectKey("The object key is longer than the storage allows.")
     if denied := _denied(code, status, target):
@@ -110,8 +110,9 @@ def _denied(code: str, status: int, target: Target) -> str | None:
             )
         case "SignatureDoesNotMatch":
             return (
-                "The secret access key does not belong to the access key id. "
-                "Correct storage.secret_access_key (COS_SECRET_ACCESS_KEY)."
+                "Access key id and secret access key do not belong together. "
+                "Correct storage.access_key_id (COS_ACCESS_KEY_ID) or "
+                "storage.secret_access_key (COS_SECRET_ACCESS_KEY)."
             )
         case "RequestTimeTooSkewed":
             return "The storage refused the signature: the clock of this machine is wrong. Set it."
@@ -137,6 +138,12 @@ def _refused(code: str, status: int, target: Target) -> str:
     if _PLAIN_CODE.fullmatch(code):
         return f"The storage at {target.endpoint} refused the call: {code} (HTTP {status})."
     return _not_s3(target).message
+
+
+def _no_object(target: Target) -> StorageError:
+    if target.key is None:  # said of a listing: the endpoint leads into a bucket
+        return _not_s3(target)
+    return ObjectNotFound(f"The object {target.key} is not in the bucket {target.bucket}.")
 
 
 def _no_bucket(target: Target) -> BucketNotFound:

@@ -106,6 +106,11 @@ async def file(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def front_page(_request: web.Request) -> web.Response:
+    """Lead people who type the server's name to its documentation."""
+    return web.Response(status=302, headers={"Location": "/docs"})
+
+
 async def openapi_document(request: web.Request) -> web.Response:
     """Show the OpenAPI document: the tools, or with ?full=1 everything."""
     full = request.query.get("full", "") not in {"", "0", "false"}

@@ -112,9 +112,7 @@ class Intake:
             body = _validate(BatchRequest, unpacked.fields)
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
-            raise InvalidRequest(
-                [FieldError(field="concurrency", message=f"at most {most} on this server")]
-            )
+            raise _wrong("concurrency", f"at most {most} on this server")
         buckets = self.buckets
         return BatchSpec(
             prompt=body.prompt,
@@ -166,9 +164,7 @@ def _prefix(field: str, given: str | None, configured: str) -> str:
     try:
         check_key(f"{prefix}x")
     except InvalidObjectKey as exc:
-        raise InvalidRequest(
-            [FieldError(field=field, message=exc.message)], f"{field}: {exc.message}"
-        ) from exc
+        raise _wrong(field, exc.message) from exc
     return prefix
 
 
@@ -181,12 +177,21 @@ def _explain(exc: ValidationError) -> InvalidRequest:
         )
         for error in exc.errors(include_url=False, include_input=False, include_context=False)
     ]
+    return _invalid(found)
+
+
+def _wrong(field: str, message: str) -> InvalidRequest:
+    return _invalid([FieldError(field=field, message=message)])
+
+
+def _invalid(found: list[FieldError]) -> InvalidRequest:
     summary = "; ".join(f"{error.field}: {error.message}" for error in found[:5])
-    return InvalidRequest(found, f"The request has wrong fields. {summary}.")
+    return InvalidRequest(found, f"The request has wrong fields. {summary.rstrip('.')}.")
 
 
 _MESSAGES = {
     "extra_forbidden": "unknown field; see /docs for those there are",
+    "string_too_short": "must not be empty",
     "string_pattern_mismatch": "is not in the form that /docs shows for it",
     "missing": "this field is required",
     "model_type": "must be a JSON object",

@@ -10,8 +10,8 @@ from imgsvc.web.openapi_service import SERVICE_ANSWERS, service_paths
 from imgsvc.web.openapi_tools import TOOLS
 from imgsvc.web.schemas import Accepted, Problem
 
-INTERNAL_PATHS = frozenset({"/docs/init.js", "/docs/assets/{name}"})
-"""What only the page at /docs needs; they are in no document."""
+INTERNAL_PATHS = frozenset({"/", "/docs/init.js", "/docs/assets/{name}"})
+"""What only people in a browser need; they are in no document."""
 
 _EXPECTED = (
     "give an absolute http or https URL without variables, query and slash at its end,"

@@ -17,6 +17,7 @@ ROUTES: list[web.RouteDef] = [
     web.get("/health/ready", handlers.ready),
     web.get("/cos/config", handlers.cos_config),
     # The interface, for machines and for people
+    web.get("/", handlers.front_page),
     web.get("/openapi.json", handlers.openapi_document),
     *docs_page.routes(),
 ]
