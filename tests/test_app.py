@@ -41,7 +41,9 @@ def openai_variables(standin: OpenAIStandin) -> dict[str, str]:
 
 
 async def test_one_line_says_what_the_service_runs_on(tmp_path: Path) -> None:
-    async with server_process(tmp_path / "data", IMGSVC_WORKERS__COUNT="3") as server:
+    async with server_process(
+        tmp_path / "data", environment={"IMGSVC_WORKERS__COUNT": "3"}
+    ) as server:
         started = next(line for line in server.output if "service_started" in line)
     for part in ('"storage":"filesystem"', '"provider":"local"', '"workers":3', "127.0.0.1"):
         assert part in started
@@ -51,7 +53,7 @@ async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
     standin.latency = 0.5
-    async with server_process(tmp_path / "data", **openai_variables(standin)) as server:
+    async with server_process(tmp_path / "data", environment=openai_variables(standin)) as server:
         assert await post(server, receiver) == 202
         await standin.arrived.wait()
         server.process.send_signal(signal.SIGTERM)
@@ -64,7 +66,8 @@ async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
     standin.fail_next("hang")
-    async with server_process(tmp_path / "data", **openai_variables(standin)) as server:
+    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "600"}
+    async with server_process(tmp_path / "data", environment=variables) as server:
         await post(server, receiver)
         await standin.arrived.wait()
         server.process.send_signal(signal.SIGTERM)
@@ -80,12 +83,35 @@ async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
         assert await server.process.wait() == 0
 
 
+async def test_an_upload_that_is_under_way_is_refused_and_does_not_hold_the_exit_up(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    standin.fail_next("hang")
+    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "600"}
+    async with server_process(tmp_path / "data", environment=variables) as server:
+        await post(server, receiver)
+        await standin.arrived.wait()  # a job that keeps the server draining
+        host, port = server.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            f"POST {PATH} HTTP/1.1\r\nHost: x\r\ncallbackUrl: {receiver.url}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{".encode()
+        )
+        await server.requests_under_way(tmp_path / "data")
+        server.process.send_signal(signal.SIGTERM)
+        assert b" 503 " in await reader.readline()
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.process.wait() == 0
+        writer.close()
+        await asyncio.wait_for(writer.wait_closed(), 5)
+
+
 async def test_what_does_not_end_within_the_drain_timeout_is_given_up_and_named(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
     standin.fail_next("hang")
     variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "0.2"}
-    async with server_process(tmp_path / "data", **variables) as server:
+    async with server_process(tmp_path / "data", environment=variables) as server:
         await post(server, receiver)
         await standin.arrived.wait()
         server.process.send_signal(signal.SIGINT)
@@ -118,7 +144,7 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         async with server_process(
-            tmp_path / "data", started=False, IMGSVC_SERVER__PORT=port
+            tmp_path / "data", started=False, environment={"IMGSVC_SERVER__PORT": port}
         ) as server:
             assert await server.process.wait() == 2
     assert f"cannot listen on 127.0.0.1:{port}" in "".join(server.output)
@@ -157,7 +183,7 @@ async def test_no_secret_no_prompt_and_no_picture_is_ever_in_the_output(
     }
     receiver.answer_with(reply(500), reply())
     standin.fail_next("invalid_api_key")
-    async with server_process(tmp_path / "data", **variables) as server:
+    async with server_process(tmp_path / "data", environment=variables) as server:
         await post(server, receiver)
         await receiver.next()
         await receiver.next()

@@ -146,7 +146,7 @@ def test_what_kubernetes_says_about_a_service_called_imgsvc_is_left_alone(
         (
             {"IMGSVC_SERVER__PUBLIC_URL": "images.example.com"},
             (
-                "server.public_url: must start with http:// or https:// "
+                "server.public_url: must be an absolute URL: https://images.example.com "
                 "(set by IMGSVC_SERVER__PUBLIC_URL)"
             ),
         ),

@@ -72,7 +72,7 @@ async def test_it_works_over_tls_with_a_private_authority(
             assert answer.status == 200
 
 
-async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_its_own_results(
+async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_earlier_results(
     make_settings: Callable[..., Settings], s3_server: S3Server, standin: OpenAIStandin
 ) -> None:
     storage = on_s3(s3_server, input_prefix="", output_prefix="done")
@@ -86,10 +86,12 @@ async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_its_own_
         await asyncio.to_thread(put, key, picture(kind="JPEG" if "jpg" in key else "PNG"))
     await asyncio.to_thread(put, "notes.txt", b"hello")
     await asyncio.to_thread(put, "empty.png", b"")
-    standin.fail_next("insufficient_quota")
     async with running_service(settings) as caller:
+        await caller.run("/process-image-async", PHOTO)
+        standin.fail_next("insufficient_quota")
         first = await caller.run("/batch-process-images", {"prompt": "x", "concurrency": 3})
-        second = await caller.run("/batch-process-images", {"prompt": "x"})
+        elsewhere = {"prompt": "x", "output_prefix": "elsewhere"}
+        second = await caller.run("/batch-process-images", elsewhere)
     counters = ("total_files", "processed", "fallback_local", "failed", "total_files_processed")
     assert [first[name] for name in counters] == [5, 3, 1, 1, 4]
     assert [second[name] for name in counters] == [5, 4, 0, 1, 4]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -30,14 +31,21 @@ from imgsvc.jobs import (
 from imgsvc.providers import EditRouter, open_router
 from imgsvc.storage import Storage
 from imgsvc.web.intake import Intake
-from imgsvc.web.keys import CONTEXT, Context, Readiness
+from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
+from imgsvc.web.readiness import Readiness
 from imgsvc.web.routes import ROUTES
 
 log = structlog.get_logger(__name__)
 
+INSPECTORS = 2
+"""Image processes that look at new requests: a heavy one must not hold up all others."""
+
 BACKLOG = 1024
 """Connections that may wait for the event loop to take them."""
+
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that open connections get, twice, after the jobs are drained."""
 
 THREADS = 32
 """For files, base64 and name look-ups; more than Python's default for few CPUs, because most of
@@ -85,7 +93,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         enter = stack.enter_async_context
         blobs = await enter(open_blobs(settings.data_dir))
         editors = await enter(open_image_pool(settings.images))
-        inspectors = await enter(open_image_pool(settings.images, processes=1))
+        inspectors = await enter(open_image_pool(settings.images, processes=INSPECTORS))
         storage = await enter(_open_storage(settings, base_url))
         router = await enter(open_router(settings.openai, editors))
         session = await enter(open_session(settings.egress))
@@ -98,9 +106,9 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             session=session,
             backend=backend,
         )
+        readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
         await enter(_running(_job_runner(settings, opened), settings.workers.count))
-        readiness = Readiness()
         app = _application(settings, opened, readiness, base_url)
         yield Service(app=app, backend=backend, readiness=readiness, provider=router.name)
 
@@ -154,6 +162,7 @@ def _application(
         policy=settings.egress,
         gate=opened.gate,
         blobs=opened.blobs,
+        readiness=readiness,
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
     app.on_response_prepare.append(set_headers)
@@ -197,6 +206,7 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
                 access_log=None,  # ours names the request and leaves queries out
                 auto_decompress=False,  # a small body must not grow into a large one
                 handle_signals=False,
+                shutdown_timeout=SHUTDOWN_TIMEOUT,
             )
             try:
                 await runner.setup()
@@ -212,6 +222,7 @@ async def serve(settings: Settings) -> None:
     A second signal cuts the wait short. Raises ConfigurationError if the server cannot
     start as configured.
     """
+    _raise_file_limit()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="thread"))
     stop = asyncio.Event()
@@ -248,7 +259,7 @@ async def drain(service: Service, timeout: float, *, impatient: asyncio.Event) -
     It also ends when `impatient` is set. What is left then is logged, and lost with the
     process.
     """
-    service.readiness.draining = True
+    service.readiness.drain()
     log.info("draining", timeout=timeout, **_left(service))
     drained = asyncio.create_task(service.backend.drain(), name="drain")
     hurried = asyncio.create_task(impatient.wait(), name="second-signal")
@@ -280,6 +291,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             [f"server.host, server.port: cannot listen on {host}:{port} ({_reason(exc)})"]
         ) from exc
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system lets us: the usual 1,024 is soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _reason(exc: OSError) -> str:

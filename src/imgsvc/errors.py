@@ -19,6 +19,7 @@
     │   └── UnsupportedMediaType
     ├── ServiceOverloaded           come back later (503)
     │   ├── QueueFull
+    │   ├── DiskRefuses
     │   └── ShuttingDown
     ├── ImageError                  the picture itself is the problem (4xx)
     │   ├── NotAnImage
@@ -42,6 +43,7 @@
     │   ├── ProviderModelNotFound
     │   ├── ProviderServerError
     │   ├── ProviderTimeout
+    │   ├── ProviderConnectionLost
     │   ├── ProviderUnreachable
     │   └── ProviderBadAnswer
     ├── StorageError                the bucket or folder refused or could not be reached
@@ -262,6 +264,14 @@ class QueueFull(ServiceOverloaded):
     title = "Queue full"
 
 
+class DiskRefuses(ServiceOverloaded):
+    """The server cannot write to its disk at the moment. Try again later."""
+
+    code = "disk_refuses"
+    title = "Disk refuses"
+    retry_after = 30
+
+
 class ShuttingDown(ServiceOverloaded):
     """The server is shutting down and takes no new jobs. Try again shortly."""
 
@@ -444,11 +454,19 @@ class ProviderTimeout(ProviderError):
     title = "Provider timed out"
 
 
+class ProviderConnectionLost(ProviderError):
+    """The connection to the image API broke; whether it billed the edit is unknown."""
+
+    code = "provider_connection_lost"
+    title = "Provider connection lost"
+
+
 class ProviderUnreachable(ProviderError):
-    """The image API could not be reached, or the connection broke. Try again later."""
+    """No connection to the image API: nothing was sent. Try again later."""
 
     code = "provider_unreachable"
     title = "Provider unreachable"
+    retryable = True
 
 
 class ProviderBadAnswer(ProviderError):

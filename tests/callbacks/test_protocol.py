@@ -2,6 +2,7 @@ import base64
 import os
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -107,6 +108,7 @@ def test_the_wait_is_never_shorter_than_80_percent_nor_longer_than_twice_the_pla
         ("1.5", None),
         ("٣", None),
         ("soon", None),
+        ("Tue, 24 Nov 2026 03:00:00 +99999999999999", None),
         ("", None),
     ],
 )
@@ -116,7 +118,12 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
     assert parse_retry_after(value, now=NOW) == seconds
 
 
-@given(value=st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ GMT"))
+@given(
+    value=st.text()
+    | st.from_regex(
+        r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ (GMT|[+-]\d{4}|[+-]\d{14,30})"
+    )
+)
 def test_no_retry_after_upsets_the_parser(value: str) -> None:
     seconds = parse_retry_after(value, now=NOW)
     assert seconds is None or seconds >= 0
@@ -215,6 +222,7 @@ def test_names_and_authorities_are_kept_in_lower_case() -> None:
     "wrong",
     [
         {"allow_networks": ["10.0.0.1/8"]},
+        {"allow_networks": [10]},
         {"allow_hosts": ["https://h"]},
         {"allow_hosts": ["h:80"]},
         {"allow_hosts": ["*.h"]},
@@ -223,6 +231,9 @@ def test_names_and_authorities_are_kept_in_lower_case() -> None:
         {"rewrite": {"http://h": "b"}},
         {"rewrite": {"h": "b/path"}},
         {"rewrite": {"h": "user@b"}},
+        {"rewrite": {"h": "b:0"}},
+        {"rewrite": {"h": "b:65536"}},
+        {"rewrite": {"h:99999": "b"}},
         {"signing_secrets": ["whsec_not base64"]},
         {"signing_secrets": ["whsec_c2hvcnQ="]},
         {"signing_secrets": [base64.b64encode(bytes(24)).decode()]},
@@ -240,6 +251,44 @@ def test_names_and_authorities_are_kept_in_lower_case() -> None:
 def test_a_wrong_setting_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         CallbacksConfig.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("10.0.0.1/8", "write the network as 10.0.0.0/8: host bits must be zero"),
+        ("fd00::1/8", "write the network as fd00::/8: host bits must be zero"),
+        ("10.0.0.0/33", "this is not a network; write one as 10.0.0.0/8"),
+        ("intranet", "this is not a network; write one as 10.0.0.0/8"),
+        ("", "this is not a network; write one as 10.0.0.0/8"),
+        (None, "this is not a network; write one as 10.0.0.0/8"),
+    ],
+)
+def test_each_wrong_network_has_one_plain_message(entry: object, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        CallbacksConfig.model_validate({"allow_networks": ["10.0.0.0/8", entry]})
+    [error] = caught.value.errors()
+    assert (error["loc"], error["msg"]) == (("allow_networks", 1), f"Value error, {message}")
+
+
+def test_networks_of_both_kinds_are_taken() -> None:
+    entries = ["10.1.0.0/16", "fd00::/8", "192.168.7.7"]
+    config = CallbacksConfig.model_validate({"allow_networks": entries})
+    assert config.allow_networks == [
+        IPv4Network("10.1.0.0/16"),
+        IPv6Network("fd00::/8"),
+        IPv4Network("192.168.7.7/32"),
+    ]
+
+
+@given(port=st.integers(0, 99_999))
+def test_a_rule_that_is_taken_can_be_followed(port: int) -> None:
+    try:
+        config = CallbacksConfig(rewrite={"h": f"b:{port}"})
+    except ValidationError:
+        assert port not in range(1, 65_536)
+    else:
+        assert rewrite(URL("http://h/"), config.rewrite).port == port
 
 
 def test_a_refused_secret_is_not_repeated_in_the_message() -> None:

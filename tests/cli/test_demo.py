@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from standins.openai import openai_standin
 from standins.processes import is_alive
 
 
@@ -55,6 +57,20 @@ def test_with_a_key_the_demo_tells_the_cost_and_asks_first(tmp_path: Path) -> No
     assert "USD" in done.stdout
     assert "--yes" in done.stderr
     assert not (tmp_path / "demo-output").exists()
+
+
+async def test_a_demo_whose_image_api_refuses_fails_and_names_the_reason(tmp_path: Path) -> None:
+    async with openai_standin() as standin:
+        standin.fail_always("billing_not_active")
+        done = await asyncio.to_thread(
+            demo,
+            tmp_path,
+            "--yes",
+            OPENAI_API_KEY=standin.api_key,
+            OPENAI_BASE_URL=standin.base_url,
+        )
+    assert done.returncode == 1
+    assert "provider_out_of_credit" in done.stderr
 
 
 def test_a_demo_that_fails_says_why_and_ends_with_an_error(tmp_path: Path) -> None:

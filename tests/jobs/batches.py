@@ -29,6 +29,7 @@ class Buckets(FilesystemStorage):
             bucket.mkdir(parents=True, exist_ok=True)
         self.refuses: Callable[[str], StorageError | None] = lambda _key: None
         self.listing_breaks_after: int | None = None  # objects
+        self.listed = 0  # objects, by all listings
 
     def add(self, key: str, data: bytes) -> None:
         """Put an object into the input bucket."""
@@ -51,12 +52,13 @@ class Buckets(FilesystemStorage):
         await super().put(bucket, key, data, content_type=content_type)
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[ObjectInfo]:
-        number = 0
+        number = 0  # of this listing
         async for info in super().list(bucket, prefix):
             if number == self.listing_breaks_after:
                 raise StorageError("The listing broke off.")
-            yield info
             number += 1
+            self.listed += 1
+            yield info
         if self.listing_breaks_after is not None:
             raise StorageError("The listing broke off.")
 

@@ -1,9 +1,7 @@
 """Jobs to do, and the parts around the room that tests can script."""
 
 import asyncio
-import resource
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,17 +71,6 @@ def stored(blob: BlobRef, *, width: int = 64, height: int = 48) -> StoredImage:
 def files(folder: Path) -> list[Path]:
     """Return what is in the folder."""
     return sorted(folder.iterdir())
-
-
-@contextmanager
-def full_disk(allowed: int) -> Iterator[None]:
-    """Let files of this process grow to this many bytes: writing more fails, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 async def edited(request: EditRequest) -> EncodedImage:

@@ -2,8 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -11,22 +10,22 @@ import pytest
 from imgsvc.callbacks import Verdict
 from imgsvc.errors import QueueFull
 from imgsvc.jobs import BackendStats, JobBackend
-from imgsvc.jobs.memory import MemoryConfig
-from imgsvc.jobs.models import BlobRef, Job, JobState
+from imgsvc.jobs.models import Job, JobState
+from jobs.backends import (
+    BODY,
+    IDLE,
+    IMPLEMENTATIONS,
+    OTHER_BODY,
+    Open,
+    accept,
+    finish,
+    nothing,
+    running,
+)
 from jobs.parts import CALLBACK_URL, image_spec
 
-Open = Callable[..., AbstractAsyncContextManager[JobBackend]]
 
-BODY = BlobRef(key="body", size=2, sha256="0" * 64, content_type="application/json")
-OTHER_BODY = replace(BODY, key="other")
-IDLE = BackendStats(queued=0, running=0, callbacks_pending=0)
-
-
-def _open_memory(*, max_queued: int, max_callbacks: int) -> AbstractAsyncContextManager[JobBackend]:
-    return MemoryConfig(max_queued=max_queued, max_callbacks=max_callbacks).open()
-
-
-@pytest.fixture(params=[pytest.param(_open_memory, id="memory")])
+@pytest.fixture(params=IMPLEMENTATIONS)
 def open_backend(request: pytest.FixtureRequest) -> Open:
     opening: Open = request.param
     return opening
@@ -36,50 +35,6 @@ def open_backend(request: pytest.FixtureRequest) -> Open:
 async def backend(open_backend: Open) -> AsyncIterator[JobBackend]:
     async with open_backend(max_queued=100, max_callbacks=100) as backend:
         yield backend
-
-
-async def accept(backend: JobBackend, request_id: str = "req-1") -> Job:
-    return await backend.accept(
-        image_spec(filename="a.png"), callback_url=CALLBACK_URL, request_id=request_id
-    )
-
-
-async def finish(backend: JobBackend, job: Job) -> bool:
-    return await backend.finish(job.id, job.attempt, JobState.COMPLETED, BODY)
-
-
-async def nothing(_: object) -> None:
-    """Do nothing with a job."""
-
-
-@asynccontextmanager
-async def running(
-    backend: JobBackend,
-    *,
-    process: Callable[[str], Awaitable[None]] | None = None,
-    deliver: Callable[[Job], Awaitable[None]] | None = None,
-    workers: int = 2,
-) -> AsyncIterator[None]:
-    """Run the backend while the context lasts; by default every job is completed and delivered.
-
-    If the run fails, so does the context, as it is in the service.
-    """
-
-    async def complete(job_id: str) -> None:
-        if (job := await backend.start(job_id)) is not None:
-            await finish(backend, job)
-
-    async def settle(job: Job) -> None:
-        await backend.record_delivery(job.id, Verdict.DELIVERED)
-
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(
-            backend.run(process or complete, deliver or settle, workers=workers), name="run"
-        )
-        try:
-            yield
-        finally:
-            task.cancel()
 
 
 async def test_an_accepted_job_is_queued_as_it_was_asked_for(backend: JobBackend) -> None:
@@ -218,142 +173,3 @@ async def test_the_counts_are_exact(backend: JobBackend) -> None:
     assert backend.stats() == BackendStats(queued=2, running=2, callbacks_pending=1)
     await backend.record_delivery(jobs[0].id, Verdict.DELIVERED)
     assert backend.stats() == BackendStats(queued=2, running=2, callbacks_pending=0)
-
-
-async def test_as_many_workers_work_at_once_as_were_asked_for(backend: JobBackend) -> None:
-    # The barrier opens only when four jobs are in work together.
-    all_at_work, in_work, most = asyncio.Barrier(4), 0, 0
-
-    async def process(job_id: str) -> None:
-        nonlocal in_work, most
-        job = await backend.start(job_id)
-        assert job is not None
-        in_work += 1
-        most = max(most, in_work)
-        await all_at_work.wait()
-        in_work -= 1
-        await finish(backend, job)
-
-    async with running(backend, process=process, workers=4):
-        for _ in range(20):
-            await accept(backend)
-        await backend.drain()
-    assert most == 4
-
-
-async def test_every_job_is_handed_out_once_in_the_order_of_arrival(backend: JobBackend) -> None:
-    seen: list[str] = []
-
-    async def process(job_id: str) -> None:
-        seen.append(job_id)
-        job = await backend.start(job_id)
-        assert job is not None
-        await finish(backend, job)
-
-    jobs = [await accept(backend) for _ in range(50)]
-    async with running(backend, process=process, workers=1):
-        await backend.drain()
-    assert seen == [job.id for job in jobs]
-
-
-async def test_every_finished_job_is_delivered_once_with_what_was_frozen(
-    backend: JobBackend,
-) -> None:
-    delivered: list[Job] = []
-
-    async def deliver(job: Job) -> None:
-        delivered.append(job)
-        await backend.record_delivery(job.id, Verdict.DELIVERED)
-
-    jobs = [await accept(backend) for _ in range(30)]
-    async with running(backend, deliver=deliver, workers=3):
-        await backend.drain()
-
-    assert sorted(job.id for job in delivered) == sorted(job.id for job in jobs)
-    assert {(job.state, job.callback_body) for job in delivered} == {(JobState.COMPLETED, BODY)}
-
-
-async def test_a_slow_callback_holds_up_neither_jobs_nor_other_callbacks(
-    backend: JobBackend,
-) -> None:
-    settled: asyncio.Queue[str] = asyncio.Queue()
-    release = asyncio.Event()
-
-    async def deliver(job: Job) -> None:
-        if job.request_id == "slow":
-            await release.wait()
-        await backend.record_delivery(job.id, Verdict.DELIVERED)
-        await settled.put(job.request_id)
-
-    async with running(backend, deliver=deliver, workers=1):
-        for request_id in ("slow", "quick-1", "quick-2"):
-            await accept(backend, request_id)
-        assert [await settled.get() for _ in range(2)] == ["quick-1", "quick-2"]
-        release.set()
-        assert await settled.get() == "slow"
-
-
-@pytest.mark.parametrize("part", ["process", "deliver"])
-async def test_what_escapes_from_a_worker_or_a_delivery_stops_the_run(
-    backend: JobBackend, part: str
-) -> None:
-    async def broken(_: object) -> None:
-        raise LookupError("a bug")
-
-    await accept(backend)
-    with pytest.raises(ExceptionGroup) as caught:
-        async with running(
-            backend,
-            process=broken if part == "process" else None,
-            deliver=broken if part == "deliver" else None,
-        ):
-            await asyncio.Event().wait()
-    assert caught.group_contains(LookupError, match="a bug")
-
-
-async def test_draining_a_record_without_jobs_ends_at_once(backend: JobBackend) -> None:
-    await backend.drain()
-
-
-async def test_draining_waits_for_queued_and_running_and_undelivered_jobs(
-    backend: JobBackend,
-) -> None:
-    jobs = [await accept(backend) for _ in range(3)]
-    claims = [await backend.start(job.id) for job in jobs[:2]]
-    assert all(claims)
-    assert claims[0] is not None
-    await finish(backend, claims[0])
-
-    drain = asyncio.create_task(backend.drain())
-    for job in jobs:
-        await asyncio.sleep(0)
-        assert not drain.done()
-        claim = await backend.start(job.id) or next(c for c in claims if c and c.id == job.id)
-        await finish(backend, claim)
-        await backend.record_delivery(job.id, Verdict.DELIVERED)
-    await drain
-
-
-async def test_cancelling_the_run_ends_all_its_tasks(backend: JobBackend) -> None:
-    delivering, working = asyncio.Event(), asyncio.Event()
-
-    async def process(job_id: str) -> None:
-        job = await backend.start(job_id)
-        assert job is not None
-        if job.request_id == "hangs":
-            working.set()
-            await asyncio.Event().wait()
-        await finish(backend, job)
-
-    async def deliver(_job: Job) -> None:
-        delivering.set()
-        await asyncio.Event().wait()
-
-    before = asyncio.all_tasks()
-    await accept(backend, "quick")
-    await accept(backend, "hangs")
-    async with running(backend, process=process, deliver=deliver, workers=3):
-        await delivering.wait()
-        await working.wait()
-        assert len(asyncio.all_tasks() - before) == 1 + 3 + 1  # the run, its workers, a delivery
-    assert asyncio.all_tasks() == before

@@ -1,15 +1,15 @@
+import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from imgsvc.errors import CorruptImage, ProviderRefusedContent, ProviderTimeout
+from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.jobs.models import JobState
-from imgsvc.providers import EditOptions
-from imgsvc.storage import FilesystemConfig
+from imgsvc.providers import EditOptions, EditRequest
 from jobs.batches import MANIFEST, Buckets, MakeEditor, callback, counts, manifest, run
-from jobs.parts import JOB_ID, ScriptedProvider, batch_spec, fails, files, hangs, make_job
+from jobs.parts import JOB_ID, ScriptedProvider, batch_spec, edited, fails, files, hangs, make_job
 from standins.pictures import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -105,6 +105,31 @@ async def test_equal_names_do_not_overwrite_each_other(
         assert outputs[row["output_key"]] == contents[row["input_key"].removeprefix("input/")]
 
 
+@pytest.mark.parametrize("first", ["a.jpg", "a.png"])
+async def test_equal_names_are_numbered_alike_whichever_edit_ends_first(
+    make_editor: MakeEditor, buckets: Buckets, first: str
+) -> None:
+    names = ["a.jpg", "a.png"]
+    for name in names:
+        buckets.add(f"input/{name}", PNG)
+    first_is_stored = asyncio.Event()
+
+    async def edit_after_first(request: EditRequest) -> EncodedImage:
+        await first_is_stored.wait()
+        return await edited(request)
+
+    buckets.refuses = lambda _key: first_is_stored.set()
+    provider = ScriptedProvider(by_name={name: edit_after_first for name in names if name != first})
+
+    await run(make_editor(provider))
+
+    rows = manifest(buckets)["items"]
+    assert {row["input_key"]: row["output_key"] for row in rows} == {
+        "input/a.jpg": f"output/{JOB_ID}/a_modified.png",
+        "input/a.png": f"output/{JOB_ID}/a_modified_2.png",
+    }
+
+
 @pytest.mark.parametrize("prefix", ["input/", "input/nothing/here/", "a/../b/"])
 async def test_an_empty_folder_is_completed_with_zeros(
     make_editor: MakeEditor, buckets: Buckets, prefix: str
@@ -114,80 +139,6 @@ async def test_an_empty_folder_is_completed_with_zeros(
     assert (body["status"], counts(body)) == ("completed", (0, 0, 0, 0))
     assert (body["errors"], body["fallback"]) == ([], False)
     assert manifest(buckets)["items"] == []
-
-
-async def test_what_earlier_batches_have_put_into_the_same_bucket_is_no_input(
-    make_editor: MakeEditor, tmp_path: Path
-) -> None:
-    config = FilesystemConfig(input_bucket="shared", output_bucket="shared")
-    shared = Buckets(tmp_path / "shared", config)
-    own = ["a.png", "output/kept.png", "output/0c0ffee0/kept.png"]
-    for key in own:
-        shared.add(key, PNG)
-    editor = make_editor(config=config, storage=shared)
-
-    for number in range(3):
-        body = await run(editor, job_id=JOB_ID[:-1] + str(number), input_prefix="")
-        assert counts(body) == (3, 3, 0, 0)
-        assert body["errors"] == []
-
-
-# -- objects that are no images -----------------------------------------------------------
-
-
-async def test_objects_that_are_no_images_are_named_and_not_counted(
-    make_editor: MakeEditor, buckets: Buckets
-) -> None:
-    for key in ("a.txt", "b.svg", "README", "c.png.bak"):
-        buckets.add(f"input/{key}", b"no image")
-    buckets.add("input/picture-without-extension", PNG)
-    provider = ScriptedProvider()
-
-    body = await run(make_editor(provider))
-
-    assert (body["status"], counts(body)) == ("completed", (1, 1, 0, 0))
-    assert sorted(body["errors"]) == [
-        f"input/{key}: skipped, not an image" for key in ("README", "a.txt", "b.svg", "c.png.bak")
-    ]
-    assert manifest(buckets)["skipped"] == 4
-    assert [request.filename for request in provider.requests] == ["picture-without-extension"]
-
-
-@pytest.mark.parametrize(
-    ("data", "error"),
-    [
-        (b"", "NotAnImage: "),
-        (b"no image", "NotAnImage: "),
-        (b"%PDF-1.7", "UnsupportedImageType: PDF"),
-        (PNG[:40], "CorruptImage: "),
-    ],
-)
-async def test_an_image_that_is_none_fails_and_leaves_the_others_alone(
-    make_editor: MakeEditor, buckets: Buckets, data: bytes, error: str
-) -> None:
-    buckets.add("input/a.png", data)
-    buckets.add("input/b.png", PNG)
-    provider = ScriptedProvider()
-
-    body = await run(make_editor(provider))
-
-    assert (body["status"], counts(body)) == ("completed_with_errors", (2, 1, 0, 1))
-    [line] = body["errors"]
-    assert line.startswith(f"input/a.png: {error}")
-    assert [request.filename for request in provider.requests] == ["b.png"]
-
-
-async def test_a_large_object_is_refused_without_being_read(
-    make_editor: MakeEditor, buckets: Buckets
-) -> None:
-    buckets.add("input/a.png", PNG)
-    # A file full of holes, larger than any memory: reading it would fail in another way.
-    os.truncate(buckets.input / "input/a.png", 1 << 43)
-
-    body = await run(make_editor())
-
-    assert (body["status"], counts(body)) == ("failed", (1, 0, 0, 1))
-    assert body["errors"][0].startswith("input/a.png: ObjectTooLarge: ")
 
 
 # -- edits that fail ----------------------------------------------------------------------

@@ -113,6 +113,34 @@ async def test_never_more_working_copies_than_images_in_work(
     assert max(copies) <= 4
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_the_listing_is_read_no_further_ahead_than_as_many_again(
+    make_editor: MakeEditor, buckets: Buckets, concurrency: int
+) -> None:
+    in_work = asyncio.Semaphore(0)
+    release = asyncio.Event()
+
+    async def edit_when_released(request: EditRequest) -> EncodedImage:
+        in_work.release()
+        await release.wait()
+        return await edited(request)
+
+    for number in range(50):
+        buckets.add(f"input/{number}.png", PNG)
+    editor = make_editor(ScriptedProvider(default=edit_when_released))
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run(editor, concurrency=concurrency))
+        for _ in range(concurrency):
+            await in_work.acquire()
+        # Those in work, as many that wait, and the one that waits for room among them.
+        assert buckets.listed <= 2 * concurrency + 1
+        release.set()
+
+    assert counts(task.result()) == (50, 50, 0, 0)
+    assert buckets.listed == 50
+
+
 async def test_more_workers_than_images_is_no_trouble(
     make_editor: MakeEditor, buckets: Buckets
 ) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from imgsvc.errors import ConfigurationError
 from imgsvc.jobs import open_blobs
-from jobs.parts import files, full_disk
+from jobs.parts import files
+from standins.disk import full_disk
 
 HOLD_FOLDER = """
 import asyncio, pathlib, sys

@@ -240,8 +240,19 @@ def test_the_manifest_is_valid_json_for_any_key(keys: list[str]) -> None:
         ("a.svg", False),
         ("a.pdf", False),
         ("manifest.json", False),
-        ("a.png.bak", False),
+        ("a.TXT", False),
+        ("a.rtf", False),
+        ("a.ico", False),
+        ("a.mp4", False),
+        ("a.zip", False),
+        ("a.png.gz", False),
+        ("a.tgz", False),
         ("folder.png/a.txt", False),
+        ("http://x/a.txt", False),
+        ("data:image/png,a.txt", False),
+        ("IMG.2024-01-01", None),
+        ("a.png.bak", None),
+        ("a.", None),
         ("a", None),
         ("folder.png/a", None),
         (".png", None),
@@ -252,3 +263,8 @@ def test_the_extension_says_whether_a_name_speaks_for_an_image(
     key: str, expected: bool | None
 ) -> None:
     assert looks_like_image(key) is expected
+
+
+@given(st.text())
+def test_any_name_can_be_asked_about(key: str) -> None:
+    assert looks_like_image(f"folder/x.{key}") in {True, False, None}

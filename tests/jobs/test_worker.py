@@ -25,6 +25,7 @@ from jobs.parts import (
     stored,
 )
 from jobs.runners import PNG, MakeRunner, RecordingBackend, accept, run_one, running
+from standins.disk import full_disk
 from standins.pictures import picture
 from standins.receiver import Receiver, reply
 
@@ -234,5 +235,21 @@ async def test_a_result_waits_until_the_disk_has_room_for_it(
 
     assert body["status"] == "completed"
     assert len(provider.requests) == 1  # the edit is paid for once
-    waits = [line for line in logs if line["event"] == "callback_body_not_written"]
+    waits = [line for line in logs if line["event"] == "disk_refuses"]
     assert [line["errno"] for line in waits] == [errno.ENOSPC] * 3
+
+
+async def test_a_result_that_finds_no_room_is_given_up_and_the_job_fails(
+    make_runner: MakeRunner, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make_runner(ScriptedProvider())
+    job = await accept(runner, receiver)
+    monkeypatch.setattr(worker, "DISK_RETRY", 0.01)
+    with full_disk(1000):
+        async with running(runner):
+            body = (await receiver.next()).json
+            await runner.backend.drain()
+
+    assert body["status"] == "failed"
+    assert body["error"].startswith("DiskRefuses: ")
+    assert [path for blob in job.spec.blobs if (path := runner.blobs.path(blob)).exists()] == []

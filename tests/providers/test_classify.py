@@ -7,6 +7,9 @@ import aiohttp
 import httpx2
 import openai
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from hypothesis import given
+from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
 from imgsvc import errors
@@ -98,6 +101,9 @@ async def test_an_error_answer_is_known_by_its_code_type_and_status(
     assert KEY not in found.message
 
 
+CONNECTION = ConnectionKey("127.0.0.1", 9, False, True, None, None, None)
+
+
 def caused(exc: BaseException, *causes: BaseException) -> BaseException:
     """Chain exceptions as ``raise … from`` does."""
     link = exc
@@ -127,11 +133,31 @@ def caused(exc: BaseException, *causes: BaseException) -> BaseException:
                 httpx2.ConnectTimeout(""),
                 aiohttp.ServerDisconnectedError(),
             ),
+            errors.ProviderConnectionLost,
+        ),
+        (
+            caused(
+                openai.APIConnectionError(request=REQUEST),
+                httpx2.ConnectError(""),
+                aiohttp.ClientConnectorError(CONNECTION, OSError(111, "refused")),
+            ),
             errors.ProviderUnreachable,
         ),
-        (openai.APIConnectionError(request=REQUEST), errors.ProviderUnreachable),
-        (httpx2.ReadError(""), errors.ProviderUnreachable),
-        (aiohttp.ClientPayloadError(), errors.ProviderUnreachable),
+        (
+            caused(
+                openai.APIConnectionError(request=REQUEST),
+                httpx2.UnsupportedProtocol(""),
+                aiohttp.InvalidUrlClientError("http://:1"),
+            ),
+            errors.ProviderUnreachable,
+        ),
+        (
+            caused(openai.APITimeoutError(REQUEST), aiohttp.ClientOSError(104, "reset")),
+            errors.ProviderConnectionLost,
+        ),
+        (openai.APIConnectionError(request=REQUEST), errors.ProviderConnectionLost),
+        (httpx2.ReadError(""), errors.ProviderConnectionLost),
+        (aiohttp.ClientPayloadError(), errors.ProviderConnectionLost),
         (httpx2.DecodingError(""), errors.ProviderBadAnswer),
         (openai.OpenAIError(), errors.ProviderBadAnswer),
         (
@@ -187,6 +213,7 @@ NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
             0.0,
         ),
         ({"retry-after": "Fri, 20 Nov 2020 12:00:00 GMT"}, 0.0),
+        ({"retry-after": "Tue, 24 Nov 2026 03:00:00 +99999999999999"}, None),
     ],
 )
 async def test_a_rate_limit_tells_how_long_to_wait(
@@ -195,6 +222,25 @@ async def test_a_rate_limit_tells_how_long_to_wait(
     found = classify(await sdk_error(429, error("rate_limit_exceeded"), headers))
     assert isinstance(found, ProviderRateLimited)
     assert found.retry_after == seconds
+
+
+# What a header can carry: Latin-1 without controls, and dates that are nearly right.
+HEADER_VALUES = st.text(st.characters(codec="latin-1", exclude_categories=["Cc"])) | st.from_regex(
+    r"Tue, [0-9]{1,3} Nov [0-9]{1,5} [0-9]{1,3}:[0-9]{2}:[0-9]{2} [+-]([0-9]{4}|[0-9]{14,30})",
+    fullmatch=True,
+)
+
+
+@given(value=HEADER_VALUES, milliseconds=st.none() | HEADER_VALUES, date=HEADER_VALUES)
+def test_no_header_upsets_the_classification(
+    value: str, milliseconds: str | None, date: str
+) -> None:
+    names = {"retry-after": value, "retry-after-ms": milliseconds, "date": date}
+    headers = [(name.encode(), v.encode("latin-1")) for name, v in names.items() if v is not None]
+    response = httpx2.Response(429, headers=headers, request=REQUEST)
+    found = classify(openai.RateLimitError("", response=response, body=None))
+    assert isinstance(found, ProviderRateLimited)
+    assert found.retry_after is None or found.retry_after >= 0
 
 
 async def test_the_message_names_model_code_parameter_and_request() -> None:

@@ -18,7 +18,7 @@ from imgsvc.providers import (
     open_openai,
 )
 from imgsvc.providers.openai import upload_name
-from providers.pictures import encoded
+from providers.pictures import encoded, with_extra_chunk
 from standins.openai import OpenAIStandin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,7 +41,7 @@ async def test_the_edited_picture_comes_back_as_the_base64_that_was_sent(
 async def test_json_escapes_in_the_picture_are_understood(
     provider: OpenAIProvider, standin: OpenAIStandin, make_request: MakeRequest
 ) -> None:
-    standin.answer = encoded("PNG") + bytes(range(256)) * 4
+    standin.answer = with_extra_chunk(encoded("PNG"), bytes(range(256)) * 4)
     standin.fail_next("escaped_json")
     result = await provider.edit(make_request())
     assert await result.to_bytes() == standin.answer
@@ -236,9 +236,9 @@ async def test_a_call_is_logged_with_its_cost_and_without_its_content(
 async def test_large_pictures_pass_in_both_directions(
     provider: OpenAIProvider, standin: OpenAIStandin, make_request: MakeRequest
 ) -> None:
-    padding = bytes(range(256)) * 20_000  # 5 MB behind the end of the PNG, which is allowed
-    content = encoded("PNG") + padding
-    standin.answer = encoded("WEBP") + padding
+    padding = bytes(range(256)) * 20_000  # 5 MB
+    content = encoded("PNG") + padding  # behind the end, which is allowed on the way out
+    standin.answer = with_extra_chunk(encoded("WEBP"), padding)
     options = EditOptions(output_format=ImageFormat.WEBP)
     result = await provider.edit(make_request(content, options=options))
 

@@ -43,8 +43,8 @@ EXPECTED = {
     "server_error": errors.ProviderServerError,
     "server_is_overloaded": errors.ProviderServerError,
     "gateway_html": errors.ProviderServerError,
-    "disconnect": errors.ProviderUnreachable,
-    "disconnect_mid_answer": errors.ProviderUnreachable,
+    "disconnect": errors.ProviderConnectionLost,
+    "disconnect_mid_answer": errors.ProviderConnectionLost,
     "web_page": errors.ProviderBadAnswer,
     "redirect": errors.ProviderBadAnswer,
     "url_answer": errors.ProviderBadAnswer,
@@ -144,5 +144,5 @@ async def test_a_server_that_does_not_speak_http_gives_a_bad_answer(
         port = server.sockets[0].getsockname()[1]
         elsewhere = config.model_copy(update={"base_url": f"http://127.0.0.1:{port}/v1"})
         async with open_openai(elsewhere, pool) as provider:
-            with pytest.raises((errors.ProviderBadAnswer, errors.ProviderUnreachable)):
+            with pytest.raises((errors.ProviderBadAnswer, errors.ProviderConnectionLost)):
                 await provider.edit(make_request())

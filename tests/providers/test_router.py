@@ -29,6 +29,7 @@ FALLS_BACK: list[type[ProviderError]] = [
     errors.ProviderModelNotFound,
     errors.ProviderServerError,
     errors.ProviderTimeout,
+    errors.ProviderConnectionLost,
     errors.ProviderUnreachable,
     errors.ProviderBadAnswer,
 ]

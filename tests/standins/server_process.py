@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,12 @@ class ServerProcess:
                 return line
         raise AssertionError(f"the server ended without a line {name}:\n{''.join(self.output)}")
 
+    async def requests_under_way(self, data_dir: Path) -> None:
+        """Wait until the server has begun to receive a body."""
+        scratch = data_dir / "spool" / "scratch"
+        while not list(scratch.glob("*/body.json")):  # noqa: ASYNC110 - a folder has no event
+            await asyncio.sleep(0.01)
+
     async def read(self) -> None:
         """Take in the output until it ends; every line on stdout must be JSON."""
         assert self.process.stdout is not None
@@ -45,7 +51,7 @@ class ServerProcess:
 
 @asynccontextmanager
 async def server_process(
-    data_dir: Path, *, started: bool = True, **environment: str
+    data_dir: Path, *, started: bool = True, environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[ServerProcess]:
     """Start the server on a free port with these variables; kill it in the end."""
     defaults = {
@@ -56,7 +62,7 @@ async def server_process(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-X", "dev", "-W", "error", "-m", "imgsvc"),
-        env={**os.environ, **defaults, **environment},
+        env={**os.environ, **defaults, **(environment or {})},
         cwd=data_dir.parent,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

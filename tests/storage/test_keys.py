@@ -1,3 +1,5 @@
+import uuid
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from imgsvc.storage.keys import (
     MAX_KEY_BYTES,
     BatchKeys,
     check_key,
+    is_result,
     normal_prefix,
     result_key,
     stem,
@@ -14,9 +17,8 @@ from imgsvc.storage.keys import (
 
 JOB = "6f1f7a1e-2a3f-4a57-9c0e-0d5c2f3b7a11"
 SEGMENTS = st.one_of(
-    st.sampled_from(
-        ["", ".", "..", "a", "b c", "é", "a_modified.png", "a_modified_2.png", "x" * 300]
-    ),
+    st.sampled_from(["", ".", "..", "a", "b c", "é", "x" * 300, "manifest.json", "a_modified"]),
+    st.sampled_from(["a_modified.png", "a_modified_2.png", "a_modified.jpg", "a_modified.webp_2"]),
     st.text(max_size=20),
 )
 NAMES = st.one_of(
@@ -96,48 +98,73 @@ def test_keys_that_are_plain_paths_are_taken(key: str) -> None:
 @pytest.mark.parametrize(
     ("output_prefix", "input_prefix", "input_key", "expected"),
     [
-        ("output/", "input/", "input/a.png", f"output/{JOB}/a_modified.png"),
-        ("output", "input", "input/x y/ü/a.jpg", f"output/{JOB}/x y/ü/a_modified.png"),
-        ("", "", "a.png", f"{JOB}/a_modified.png"),
-        ("/out//put/", "/in", "in/b/a.png", f"out/put/{JOB}/b/a_modified.png"),
-        ("output/", "input/", "elsewhere/a.png", f"output/{JOB}/elsewhere/a_modified.png"),
-        ("output/", "input/", "input/../../a.png", f"output/{JOB}/__/__/a_modified.png"),
-        ("output/", "input/", "input/./b\0//a.png", f"output/{JOB}/_/b_/a_modified.png"),
+        ("output/", "input/", "input/a.png", f"output/{JOB}/a_modified"),
+        ("output", "input", "input/x y/ü/a.jpg", f"output/{JOB}/x y/ü/a_modified"),
+        ("", "", "a.png", f"{JOB}/a_modified"),
+        ("/out//put/", "/in", "in/b/a.png", f"out/put/{JOB}/b/a_modified"),
+        ("output/", "input/", "elsewhere/a.png", f"output/{JOB}/elsewhere/a_modified"),
+        ("output/", "input/", "input/../../a.png", f"output/{JOB}/__/__/a_modified"),
+        ("output/", "input/", "input/./b\0//a.png", f"output/{JOB}/_/b_/a_modified"),
     ],
 )
 def test_an_output_keeps_the_folders_of_its_input(
     output_prefix: str, input_prefix: str, input_key: str, expected: str
 ) -> None:
-    assert batch(output_prefix, input_prefix).output_key(input_key, "png") == expected
+    assert batch(output_prefix, input_prefix).reserve(input_key) == expected
+
+
+def reserve(keys: BatchKeys, *names: str) -> list[str]:
+    """Reserve for these inputs in turn; return the part of the keys below the job's folder."""
+    return [keys.reserve(f"input/{name}").removeprefix(f"output/{JOB}/") for name in names]
 
 
 def test_inputs_that_would_collide_get_numbers() -> None:
-    keys = batch()
     inputs = ["a.jpg", "a.png", "a_modified_2", "b/a.png", "a.webp", "画.png", "像.png"]
-    outputs = [keys.output_key(f"input/{name}", "png") for name in inputs]
-    assert [key.removeprefix(f"output/{JOB}/") for key in outputs] == [
-        "a_modified.png",
-        "a_modified_2.png",
-        "a_modified_2_modified.png",
-        "b/a_modified.png",
-        "a_modified_3.png",
-        "image_modified.png",
-        "image_modified_2.png",
+    assert reserve(batch(), *inputs) == [
+        "a_modified",
+        "a_modified_2",
+        "a_modified_2_modified",
+        "b/a_modified",
+        "a_modified_3",
+        "image_modified",
+        "image_modified_2",
     ]
 
 
-def test_a_folder_named_like_an_output_gets_a_number() -> None:
-    keys = batch()
-    keys.output_key("input/a.png", "png")
+def test_a_folder_named_like_the_manifest_or_what_an_output_may_be_called_gets_a_number() -> None:
     inputs = [
-        "input/a_modified.png/x.png",
-        "input/a_modified.png/y.png",
-        "input/manifest.json/z.png",
+        "a.png",
+        "a_modified.png/x.png",
+        "a_modified.png/y.png",
+        "a_modified.jpg/x.png",
+        "a_modified.webp/x.png",
+        "manifest.json/z.png",
     ]
-    assert [keys.output_key(key, "png") for key in inputs] == [
-        f"output/{JOB}/a_modified.png_2/x_modified.png",
-        f"output/{JOB}/a_modified.png_2/y_modified.png",
-        f"output/{JOB}/manifest.json_2/z_modified.png",
+    assert reserve(batch(), *inputs) == [
+        "a_modified",
+        "a_modified.png_2/x_modified",
+        "a_modified.png_2/y_modified",
+        "a_modified.jpg_2/x_modified",
+        "a_modified.webp_2/x_modified",
+        "manifest.json_2/z_modified",
+    ]
+
+
+def test_a_folder_that_no_output_can_be_called_like_keeps_its_name() -> None:
+    inputs = ["a.png", "a_modified/x.png", "a_modified.gif/x.png", "b/manifest.json/x.png"]
+    assert reserve(batch(), *inputs) == [
+        "a_modified",
+        "a_modified/x_modified",
+        "a_modified.gif/x_modified",
+        "b/manifest.json/x_modified",
+    ]
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
+def test_an_output_that_may_be_called_like_a_folder_gets_a_number(extension: str) -> None:
+    assert reserve(batch(), f"a_modified.{extension}/x.png", "a.png") == [
+        f"a_modified.{extension}/x_modified",
+        "a_modified_2",
     ]
 
 
@@ -151,14 +178,15 @@ def test_an_output_prefix_that_leaves_the_bucket_or_is_too_long_is_refused(prefi
         batch(prefix)
 
 
-@given(st.lists(st.tuples(INPUT_KEYS, st.sampled_from(["png", "jpg"])), max_size=40))
+@given(st.lists(st.tuples(INPUT_KEYS, st.sampled_from(["png", "jpg", "webp"])), max_size=40))
 def test_outputs_are_valid_apart_and_hold_no_file_that_is_also_a_folder(
     inputs: list[tuple[str, str]],
 ) -> None:
     keys = batch("out/" + "p" * 200)
-    outputs = [keys.output_key(key, extension) for key, extension in inputs]
+    outputs = [f"{keys.reserve(key)}.{extension}" for key, extension in inputs]
     outputs.append(keys.manifest_key)
     assert len(set(outputs)) == len(outputs)
+    assert len({key.rpartition(".")[0] for key in outputs}) == len(outputs)
     folders = {key[:n] for key in outputs for n, character in enumerate(key) if character == "/"}
     assert not folders & set(outputs)
     for key in outputs:
@@ -171,10 +199,60 @@ def test_outputs_are_valid_apart_and_hold_no_file_that_is_also_a_folder(
 def test_the_same_inputs_get_the_same_names_again(inputs: list[str]) -> None:
     first, second = batch(), batch()
     for key in inputs:
-        assert first.output_key(key, "png") == second.output_key(key, "png")
+        assert first.reserve(key) == second.reserve(key)
 
 
 def test_a_thousand_inputs_of_one_name_are_numbered_in_turn() -> None:
-    keys = batch()
-    outputs = [keys.output_key(f"input/{chr(0x4E00 + n)}.png", "png") for n in range(1000)]
-    assert outputs[-1] == f"output/{JOB}/image_modified_1000.png"
+    outputs = reserve(batch(), *(f"{chr(0x4E00 + n)}.png" for n in range(1000)))
+    assert outputs[-1] == "image_modified_1000"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"results/{JOB}/a_modified.png",
+        f"output/{JOB}/a_modified_17.jpg",
+        f"any/where/{JOB}/folders/kept/a.b_modified.webp",
+        f"{JOB}/a_modified.png",
+        f"{JOB}/manifest.json",
+        f"output/{JOB}/manifest.json",
+    ],
+)
+def test_a_result_is_known_by_its_form(key: str) -> None:
+    assert is_result(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"{JOB}/a.png",
+        f"photos/{JOB}/IMG_0001.jpg",
+        f"photos/{JOB}/unmodified.jpg",
+        f"photos/{JOB}/_modified.png",
+        f"photos/{JOB}/a_modified.png/b.png",
+        f"photos/{JOB}/a_modified.tiff",
+        f"photos/{JOB}/a_modified_x.png",
+        f"photos/{JOB}/a_modified",
+        f"photos/{JOB}/album/manifest.json",
+        f"{JOB}_modified.png",
+        f"x{JOB}/a_modified.png",
+        f"{JOB[:-1]}/a_modified.png",
+        "photos/a_modified.png",
+        "a_modified.png",
+        "manifest.json",
+        "",
+    ],
+)
+def test_what_only_resembles_a_result_is_none(key: str) -> None:
+    assert not is_result(key)
+
+
+@given(st.uuids(version=4), st.text(), st.lists(INPUT_KEYS, max_size=5))
+def test_every_key_that_is_made_here_is_known_as_a_result(
+    job_id: uuid.UUID, filename: str, inputs: list[str]
+) -> None:
+    keys = BatchKeys(output_prefix="out", job_id=str(job_id), input_prefix="")
+    assert is_result(keys.manifest_key)
+    for extension in ("png", "jpg", "webp"):
+        assert is_result(result_key(str(job_id), filename, extension))
+        assert all(is_result(f"{keys.reserve(key)}.{extension}") for key in inputs)

@@ -3,11 +3,13 @@
 import asyncio
 import io
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from PIL import Image
 
 from imgsvc.config import Settings
@@ -110,7 +112,7 @@ async def test_more_concurrency_than_there_are_workers_is_refused(local: Caller)
 
 
 @pytest.mark.parametrize("field", ["input_prefix", "output_prefix"])
-@pytest.mark.parametrize("prefix", ["../../etc", "a/./b", "a\n", "x" * 600])
+@pytest.mark.parametrize("prefix", ["../../etc", "a/./b", "a\n", "x" * 400, "x/" * 237 + "ä/"])
 async def test_a_prefix_that_is_no_folder_of_a_bucket_is_refused(
     local: Caller, field: str, prefix: str
 ) -> None:
@@ -276,7 +278,7 @@ async def test_while_it_drains_the_service_takes_no_new_jobs(
     make_settings: Callable[..., Settings],
 ) -> None:
     async with running_service(make_settings()) as caller:
-        caller.server.service.readiness.draining = True
+        caller.server.service.readiness.drain()
         for path in PATHS:
             status, problem, headers = await raw(caller, json.dumps(PHOTO).encode(), path)
             assert_problem(status, problem, "shutting_down")
@@ -284,3 +286,39 @@ async def test_while_it_drains_the_service_takes_no_new_jobs(
         assert (await caller.get("/health/ready"))[0] == 503
         assert (await caller.get("/health/live"))[0] == 200
         assert (await caller.get("/health"))[1]["ready"] is False
+
+
+async def test_a_disk_that_refuses_is_a_503_and_not_ready_until_it_takes_files_again(
+    make_settings: Callable[..., Settings],
+) -> None:
+    settings = make_settings()
+    spool = settings.data_dir / "spool"
+    async with running_service(settings) as caller:
+        shutil.rmtree(spool)
+        spool.write_text("in the way")
+        status, problem, headers = await raw(caller, json.dumps(PHOTO).encode())
+        assert_problem(status, problem, "disk_refuses")
+        assert (status, int(headers["Retry-After"]) > 0) == (503, True)
+        assert (await caller.get("/health/ready"))[0] == 503
+        spool.unlink()
+        assert (await caller.get("/health/ready"))[0] == 200
+        assert (await caller.run(PATHS[0], PHOTO))["status"] == "completed"
+
+
+async def test_a_client_that_goes_away_is_no_bug_of_the_server(local: Caller) -> None:
+    host, port = local.server.url.removeprefix("http://").split(":")
+    with structlog.testing.capture_logs() as lines:
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(
+            f"POST {PATHS[0]} HTTP/1.1\r\nHost: x\r\ncallbackUrl: {local.receiver.url}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{".encode()
+        )
+        await writer.drain()
+        writer.close()
+        while not any(  # noqa: ASYNC110 - the log has no event to wait for
+            line["event"] == "request_finished" for line in lines
+        ):
+            await asyncio.sleep(0.01)
+    assert [line["code"] for line in lines if line["event"] == "request_refused"] == [
+        "body_aborted"
+    ]

@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from yarl import URL
 
 from imgsvc import __version__
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?P<port>:[0-9]{1,5})?")
+_PORTS = range(1, 65536)
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the public marker in front of every such secret
 _SECRET_SIZES = range(24, 65)  # bytes, as Standard Webhooks asks for
 _JITTER = 0.2  # each planned wait varies by this share, up and down
@@ -25,9 +26,24 @@ _JITTER = 0.2  # each planned wait varies by this share, up and down
 
 def _authority(value: str) -> str:
     value = value.lower()
-    if not _AUTHORITY.fullmatch(value):
+    match = _AUTHORITY.fullmatch(value)
+    if match is None:
         raise ValueError("write host or host:port, without http:// and without a path")
+    if match["port"] and int(match["port"][1:]) not in _PORTS:
+        raise ValueError(f"the port has to be from {_PORTS[0]} to {_PORTS[-1]}")
     return value
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    """Return the network; pydantic alone would complain once for each of the two kinds."""
+    try:
+        return ip_network(str(value))
+    except ValueError as exc:
+        try:
+            whole = ip_network(str(value), strict=False)
+        except ValueError:
+            raise ValueError("this is not a network; write one as 10.0.0.0/8") from exc
+        raise ValueError(f"write the network as {whole}: host bits must be zero") from exc
 
 
 def _host_name(value: str) -> str:
@@ -55,7 +71,7 @@ class CallbacksConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    allow_networks: list[IPv4Network | IPv6Network] = Field(
+    allow_networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(
         default=[],
         description="Networks, as 10.1.0.0/16, that callbacks and image_url may reach although "
         "they are not public.",
@@ -138,11 +154,11 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
+        # "-0000" and obsolete forms carry no zone; HTTP dates are always in GMT.
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - now).total_seconds())
     except (ValueError, OverflowError):
         return None
-    # "-0000" and obsolete forms carry no zone; HTTP dates are always in GMT.
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
 
 
 def rewrite(url: URL, rules: Mapping[str, str]) -> URL:

@@ -25,6 +25,9 @@ _log: FilteringBoundLogger = structlog.get_logger(__name__)
 _CHUNK_BYTES = 256 * 1024
 _ANSWER_READ_BYTES = 64 * 1024
 _ANSWER_KEPT_BYTES = 1024
+# The status has decided before the answer's body is read, and an ordinary one is there at
+# once. A longer wait would let receivers that drip their answers take the slots of others.
+_ANSWER_SECONDS = 2.0
 
 # What the exceptions of an attempt mean; the first row that fits counts.
 _FAILURES: tuple[tuple[type[Exception], Verdict, str], ...] = (
@@ -188,16 +191,17 @@ async def _read_answer(response: aiohttp.ClientResponse) -> str:
     """Return how the answer begins.
 
     Reading somewhat further than that lets the connection be used again after an
-    ordinary answer. The status has already decided: an answer that breaks off, or is
-    still coming when the time is up, is taken as far as it came.
+    ordinary answer. An answer that breaks off, or is still coming when the time is up,
+    is taken as far as it came.
     """
     answer = bytearray()
     with suppress(aiohttp.ClientError, TimeoutError):
-        while len(answer) < _ANSWER_READ_BYTES:
-            chunk = await response.content.read(_ANSWER_READ_BYTES - len(answer))
-            if not chunk:
-                break
-            answer += chunk
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            while len(answer) < _ANSWER_READ_BYTES:
+                chunk = await response.content.read(_ANSWER_READ_BYTES - len(answer))
+                if not chunk:
+                    break
+                answer += chunk
     return answer[:_ANSWER_KEPT_BYTES].decode(errors="replace")
 
 

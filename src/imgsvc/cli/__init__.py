@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ImgsvcError as exc:
         _complain("imgsvc had to stop:", [exc.message])
         code = 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         code = 130  # 128 and the signal's number, as shells have it
     except BrokenPipeError:  # `imgsvc openapi | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

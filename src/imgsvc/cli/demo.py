@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import shutil
+import signal
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +34,9 @@ async def demo(output: Path, *, keep: bool, agreed: bool) -> int:
     Raises DemoFailed, with what went wrong, if anything did.
     """
     started = monotonic()
+    task = asyncio.current_task()
+    if task is not None:  # SIGTERM shall end the server too, as Ctrl-C does
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     photo = files("imgsvc.cli").joinpath(PHOTO).read_bytes()
     data_dir = Path(tempfile.mkdtemp(prefix="imgsvc-demo-"))
     try:
@@ -140,6 +144,11 @@ class _Client:
         _show(callback)
         if callback["job_id"] != accepted["job_id"]:
             raise DemoFailed("The callback belongs to another job.")
+        if self._server.provider != "local" and callback["fallback"]:
+            raise DemoFailed(
+                f"{self._server.provider} could not edit: {callback['fallback_reason']}."
+                " `imgsvc check --connect` tells more."
+            )
         if callback["status"] not in {"completed", "completed_with_errors"}:
             raise DemoFailed(f"The job ended as {callback['status']}.")
         return callback

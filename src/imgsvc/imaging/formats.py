@@ -6,6 +6,9 @@ from enum import StrEnum
 SNIFF_BYTES = 256
 """How many leading bytes of a file :func:`sniff` and :func:`foreign_type` want to see."""
 
+TAIL_BYTES = 1024
+"""How many of a file's last bytes :func:`is_whole` wants to see."""
+
 
 class ImageFormat(StrEnum):
     """An image file format; the value is Pillow's name for it in lower case."""
@@ -60,6 +63,26 @@ def foreign_type(header: bytes) -> str | None:
     return "HEIF" if brands & {b"mif1", b"msf1", b"miaf"} else None
 
 
+def is_whole(head: bytes, tail: bytes, size: int, kind: ImageFormat) -> bool:
+    """Return whether a PNG, JPEG or WebP file begins and ends as its format asks for.
+
+    `head` holds the file's first SNIFF_BYTES, `tail` its last TAIL_BYTES, `size` is that
+    of the whole file. What lies between is not looked at. See the PNG specification,
+    ITU-T T.81 and RFC 9649.
+    """
+    match kind:
+        case ImageFormat.PNG:
+            return _PNG_HEAD.match(head) is not None and tail.endswith(_PNG_END)
+        case ImageFormat.JPEG:
+            # Some writers pad the file, so the end-of-image marker need not be the last.
+            return head.startswith(b"\xff\xd8\xff") and b"\xff\xd9" in tail[-TAIL_BYTES:]
+        case ImageFormat.WEBP:
+            length = int.from_bytes(head[4:8], "little")
+            ends = {8 + length, 8 + length + length % 2}  # some leave an odd length unpadded
+            return _WEBP_HEAD.match(head) is not None and size in ends
+    raise ValueError(kind)
+
+
 def _signature(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(pattern, re.DOTALL)
 
@@ -73,6 +96,12 @@ _SIGNATURES = (
     # "BM" alone also starts ordinary text, so the size of the DIB header must fit too.
     (_signature(rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"), ImageFormat.BMP),
 )
+
+# The chunk IHDR comes first; width and height are from 1 to 2**31 - 1.
+_PNG_SIDE = rb"(?!\x00{4})[\x00-\x7f].{3}"
+_PNG_HEAD = _signature(rb"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + 2 * _PNG_SIDE)
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"  # length 0, name, checksum
+_WEBP_HEAD = _signature(rb"RIFF.{4}WEBPVP8[ LX]")
 
 _FOREIGN_SIGNATURES = (
     (_signature(rb"%!PS|\xc5\xd0\xd3\xc6"), "EPS"),

@@ -1,8 +1,8 @@
 """The record of jobs, behind one protocol."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from imgsvc.callbacks.protocol import Verdict
 from imgsvc.jobs.models import BlobRef, Job, JobSpec, JobState
@@ -10,7 +10,7 @@ from imgsvc.jobs.models import BlobRef, Job, JobSpec, JobState
 Process = Callable[[str], Awaitable[None]]
 """Does one job, given its id."""
 
-Deliver = Callable[[Job], Awaitable[None]]
+Deliver = Callable[[Job], Coroutine[Any, Any, None]]
 """Brings one finished job's callback to its receiver."""
 
 

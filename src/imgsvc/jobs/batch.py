@@ -1,9 +1,9 @@
 """Editing every image below a prefix, a few at a time, with a manifest of what became of each."""
 
 import asyncio
-import re
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TypeAlias
 
 import structlog
 
@@ -16,11 +16,12 @@ from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
 from imgsvc.jobs.models import BatchSpec, Job, Outcome
 from imgsvc.providers import EditRequest, EditResult, EditRouter
 from imgsvc.storage import ObjectInfo, Storage, StorageConfig
-from imgsvc.storage.keys import BatchKeys
+from imgsvc.storage.keys import BatchKeys, is_result
 
 log = structlog.get_logger(__name__)
 
-_JOB_FOLDER = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/"
+# What is to be edited, and the output's key without its extension; None ends a task.
+_Todo: TypeAlias = asyncio.Queue[tuple[ObjectInfo, str] | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +85,7 @@ class _Batch:
     async def edit_all(self) -> None:
         """List and edit until the listing is at its end."""
         # The queue's bound holds the listing back: no more keys wait than are in work.
-        todo: asyncio.Queue[ObjectInfo | None] = asyncio.Queue(maxsize=self.spec.concurrency)
+        todo: _Todo = asyncio.Queue(maxsize=self.spec.concurrency)
         async with asyncio.TaskGroup() as group:
             for number in range(self.spec.concurrency):
                 group.create_task(self._work(todo), name=f"batch-{self.job.id}-{number}")
@@ -97,29 +98,29 @@ class _Batch:
             for _ in range(self.spec.concurrency):
                 await todo.put(None)
 
-    async def _list(self, todo: "asyncio.Queue[ObjectInfo | None]") -> None:
+    async def _list(self, todo: _Todo) -> None:
         buckets = self.editor.buckets
-        results = None
-        if buckets.input_bucket == buckets.output_bucket:
-            # What this and earlier batches have put there is no input.
-            results = re.compile(re.escape(self.spec.output_prefix) + _JOB_FOLDER)
+        # What this and earlier jobs have put there is no input, whatever their output prefix.
+        one_bucket = buckets.input_bucket == buckets.output_bucket
         listing = self.editor.storage.list(buckets.input_bucket, self.spec.input_prefix)
         async for found in listing:
             if found.key.endswith("/"):
                 continue  # a folder marker
-            if results is not None and results.match(found.key):
+            if one_bucket and is_result(found.key):
                 continue
             if looks_like_image(found.key) is False:
                 self._skip(found)
                 continue
-            await todo.put(found)
+            # Named in the order of the listing, not in that in which the edits end.
+            await todo.put((found, self.keys.reserve(found.key)))
 
-    async def _work(self, todo: "asyncio.Queue[ObjectInfo | None]") -> None:
-        while (found := await todo.get()) is not None:
+    async def _work(self, todo: _Todo) -> None:
+        while (next_one := await todo.get()) is not None:
+            found, output = next_one
             started = monotonic()
             try:
                 async with deadline(self.editor.item_timeout):
-                    item = await self._edit(found)
+                    item = await self._edit(found, output)
             except NotAnImage as exc:
                 if looks_like_image(found.key) is None:
                     self._skip(found)
@@ -134,7 +135,7 @@ class _Batch:
             self.manifest.items.append(item)
             log.info("item_done", key=found.key, state=item.state, seconds=item.seconds)
 
-    async def _edit(self, found: ObjectInfo) -> Item:
+    async def _edit(self, found: ObjectInfo, output: str) -> Item:
         editor = self.editor
         data = await editor.storage.get(
             editor.buckets.input_bucket, found.key, max_bytes=editor.gate.limits.max_bytes
@@ -150,11 +151,11 @@ class _Batch:
                 options=self.spec.options,
             )
             result = await editor.router.edit(request, fallback_allowed=self.spec.fallback_allowed)
-        return await self._store(found, result)
+        return await self._store(found, output, result)
 
-    async def _store(self, found: ObjectInfo, result: EditResult) -> Item:
+    async def _store(self, found: ObjectInfo, output: str, result: EditResult) -> Item:
         image = result.image
-        key = self.keys.output_key(found.key, image.format.extension)
+        key = f"{output}.{image.format.extension}"
         data = await image.to_bytes()
         await self.editor.storage.put(
             self.editor.buckets.output_bucket, key, data, content_type=image.format.media_type

@@ -9,18 +9,14 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
-from imgsvc.errors import ConfigurationError
+from imgsvc.errors import ConfigurationError, DiskRefuses
 from imgsvc.jobs.models import BlobRef
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 log = structlog.get_logger(__name__)
 
@@ -28,17 +24,29 @@ log = structlog.get_logger(__name__)
 class BlobFolder:
     """A folder of files that are written whole or not at all.
 
-    Method names follow what they promise: `put` is durable when it returns, `scratch`
-    is a working copy that is gone when its context ends.
+    `put` and `adopt` are durable when they return; `scratch` and `scratch_folder` are
+    working copies that are gone when their context ends. All raise DiskRefuses when the
+    disk does not take the file, because it is full, say.
     """
 
     def __init__(self, folder: Path) -> None:
         self._blobs = folder / "blobs"
         self._scratch = folder / "scratch"
+        self._refused = False
 
     async def put(self, parts: Iterable[bytes], *, content_type: str) -> BlobRef:
         """Write the concatenated parts durably: file, fsync, rename, fsync of the folder."""
-        return await asyncio.to_thread(self._put, parts, content_type)
+        with self.noting_refusals():
+            blob = await asyncio.to_thread(self._put, parts, content_type)
+        self._refused = False
+        return blob
+
+    async def adopt(self, path: Path, content_type: str) -> BlobRef:
+        """Make a file of a scratch folder a blob, as durably as `put`."""
+        with self.noting_refusals():
+            blob = await asyncio.to_thread(self._adopt, path, content_type)
+        self._refused = False
+        return blob
 
     def path(self, ref: BlobRef) -> Path:
         """Return where the blob's file is."""
@@ -53,15 +61,13 @@ class BlobFolder:
         if paths:
             await asyncio.to_thread(_unlink_all, paths)
 
-    async def adopt(self, path: Path, content_type: str) -> BlobRef:
-        """Make a file of a scratch folder a blob, as durably as `put`."""
-        return await asyncio.to_thread(self._adopt, path, content_type)
-
     @asynccontextmanager
     async def scratch_folder(self) -> AsyncIterator[Path]:
         """Yield an empty folder that lives as long as the context."""
         folder = self._scratch / uuid.uuid4().hex
-        folder.mkdir()  # not in a thread, which could make it after it was removed
+        with self.noting_refusals():
+            # Not in a thread, which could make it after it was removed.
+            folder.mkdir(parents=True)
         try:
             yield folder
         finally:
@@ -72,16 +78,35 @@ class BlobFolder:
         """Yield a file with this content that lives as long as the context."""
         path = self._scratch / uuid.uuid4().hex
         try:
-            # Made here and only filled in the thread, which goes on when this task is
-            # cancelled: it must not make the file after it was removed.
-            path.touch()
-            await asyncio.to_thread(_fill, path, data)
+            with self.noting_refusals():
+                # Made here and only filled in the thread, which goes on when this task is
+                # cancelled: it must not make the file after it was removed.
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+                await asyncio.to_thread(_fill, path, data)
             yield path
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
+    async def check(self) -> None:
+        """Raise DiskRefuses if the disk has refused lately and still does."""
+        if self._refused:
+            probe = await self.put([bytes(4096)], content_type="application/octet-stream")
+            await self.delete([probe])
+
+    @contextmanager
+    def noting_refusals(self) -> Iterator[None]:
+        """Raise DiskRefuses for an OSError of the block, and remember it for `check`."""
+        try:
+            yield
+        except OSError as exc:
+            self._refused = True
+            log.error("disk_refuses", errno=exc.errno)  # noqa: TRY400 - expected: no traceback
+            raise DiskRefuses from exc
+
     def _put(self, parts: Iterable[bytes], content_type: str) -> BlobRef:
         partial = self._scratch / uuid.uuid4().hex
+        partial.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
                 file.writelines(parts)
@@ -91,6 +116,7 @@ class BlobFolder:
 
     def _adopt(self, path: Path, content_type: str) -> BlobRef:
         final = self._blobs / uuid.uuid4().hex
+        final.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
@@ -125,7 +151,7 @@ async def open_blobs(data_dir: Path) -> AsyncIterator[BlobFolder]:
 
 
 @contextmanager
-def _exclusive(data_dir: Path) -> "Iterator[None]":
+def _exclusive(data_dir: Path) -> Iterator[None]:
     """Hold the data folder's lock: two processes must not share one folder."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from mimetypes import MimeTypes
 from pathlib import PurePosixPath
 from time import monotonic
 from typing import Any
@@ -17,11 +18,22 @@ IMAGE_EXTENSIONS = frozenset(
     | {".tif", ".tiff", ".avif", ".heic", ".heif"}
 )
 
+# Python's own table alone: the machine's would decide otherwise on another machine.
+_TYPES = MimeTypes()
+
 
 def looks_like_image(key: str) -> bool | None:
-    """Say whether an object's name speaks for an image; None if it has no extension."""
+    """Say by the extension of an object's name whether it is an image.
+
+    True is one of IMAGE_EXTENSIONS. False is one of another known type, text or video say,
+    or of a picture that is never taken, SVG or ICO: not worth a download. None is an
+    unknown extension or none at all, as in `IMG.2024-01-01`: the first bytes must tell.
+    """
     extension = PurePosixPath(key).suffix
-    return extension.lower() in IMAGE_EXTENSIONS if extension else None
+    if extension.lower() in IMAGE_EXTENSIONS:
+        return True
+    known = _TYPES.guess_type(f"name{extension}", strict=False)
+    return None if known == (None, None) else False
 
 
 class ItemState(StrEnum):
@@ -58,18 +70,18 @@ class Manifest:
     notes: list[str] = field(default_factory=list)  # trouble beside the items, a line each
     started: float = field(default_factory=monotonic)
 
-    def count(self, state: ItemState) -> int:
-        """Return how many items ended in this state."""
-        return sum(item.state is state for item in self.items)
+    def counts(self) -> Counter[ItemState]:
+        """Return how many items ended in each state."""
+        return Counter(item.state for item in self.items)
 
     @property
     def state(self) -> JobState:
         """The batch's final state."""
-        outputs = self.count(ItemState.PROCESSED) + self.count(ItemState.FALLBACK_LOCAL)
-        failed = self.count(ItemState.FAILED)
-        if failed and not outputs:
+        counts = self.counts()
+        fallback, failed = counts[ItemState.FALLBACK_LOCAL], counts[ItemState.FAILED]
+        if failed and not counts[ItemState.PROCESSED] + fallback:
             return JobState.FAILED
-        if failed or self.notes or self.count(ItemState.FALLBACK_LOCAL):
+        if failed or self.notes or fallback:
             return JobState.COMPLETED_WITH_ERRORS
         return JobState.COMPLETED
 
@@ -89,9 +101,10 @@ class Manifest:
 
     def counters(self) -> dict[str, int]:
         """Return the five counters of the callback."""
-        processed = self.count(ItemState.PROCESSED)
-        fallback = self.count(ItemState.FALLBACK_LOCAL)
-        failed = self.count(ItemState.FAILED)
+        counts = self.counts()
+        processed = counts[ItemState.PROCESSED]
+        fallback = counts[ItemState.FALLBACK_LOCAL]
+        failed = counts[ItemState.FAILED]
         return {
             "total_files": processed + fallback + failed,
             "processed": processed,
@@ -104,13 +117,14 @@ class Manifest:
         """Return the body of the batch's callback."""
         reasons = Counter(item.fallback_reason for item in self.items if item.fallback_reason)
         lines = self.error_lines()
+        state = self.state
         error = None
-        if self.state is JobState.FAILED:
+        if state is JobState.FAILED:
             first = next(item for item in self.items if item.state is ItemState.FAILED)
             error = f"BatchFailed: no image gave an output. The first reason: {first.error}"
         return BatchCallback.model_validate(
             {
-                "status": self.state.value,
+                "status": state.value,
                 "job_id": self.job_id,
                 **self.counters(),
                 "duration_seconds": round(monotonic() - self.started, 3),
@@ -131,7 +145,7 @@ class Manifest:
             "job_id": self.job_id,
             "status": self.state.value,
             **self.counters(),
-            "skipped": self.count(ItemState.SKIPPED),
+            "skipped": self.counts()[ItemState.SKIPPED],
             "notes": self.notes,
             "items": [
                 {name: value for name, value in asdict(row).items() if value is not None}

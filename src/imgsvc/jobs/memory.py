@@ -109,7 +109,7 @@ class MemoryBackend:
                 group.create_task(self._work(process), name=f"worker-{number}")
             while True:
                 job = await self._finished.get()
-                group.create_task(_deliver(deliver, job), name=f"callback-{job.id}")
+                group.create_task(deliver(job), name=f"callback-{job.id}")
 
     async def drain(self) -> None:
         """Wait until every accepted job has settled its callback."""
@@ -131,7 +131,3 @@ class MemoryBackend:
     async def _work(self, process: Process) -> None:
         while True:
             await process(await self._queue.get())
-
-
-async def _deliver(deliver: Deliver, job: Job) -> None:
-    await deliver(job)

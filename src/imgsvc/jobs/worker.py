@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from structlog.contextvars import bound_contextvars
 
 from imgsvc.callbacks import CallbackSender, Delivery, deliver_until_done
-from imgsvc.errors import ImgsvcError, describe
+from imgsvc.errors import DiskRefuses, ImgsvcError, describe
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.batch import BatchEditor
 from imgsvc.jobs.blobs import BlobFolder
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 DISK_RETRY = 5.0
 """Seconds between two attempts to write to a disk that refuses."""
+
+DISK_ATTEMPTS = 12
+"""Attempts to write a callback's body before its result is given up."""
 
 
 class WorkersConfig(BaseModel):
@@ -60,8 +64,8 @@ class JobRunner:
             started = monotonic()
             log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
             outcome = await self._outcome(job)
-            body = await self._freeze(outcome.body)
-            won = await self.backend.finish(job.id, job.attempt, outcome.state, body)
+            state, body = await self._freeze(job, outcome)
+            won = await self.backend.finish(job.id, job.attempt, state, body)
             if not won:
                 log.warning("job_superseded", attempt=job.attempt)
                 await self.blobs.delete([body])
@@ -70,7 +74,7 @@ class JobRunner:
             log.info(
                 "job_finished",
                 kind=job.spec.kind,
-                state=outcome.state,
+                state=state,
                 seconds=round(monotonic() - started, 3),
                 callback_bytes=body.size,
             )
@@ -91,14 +95,27 @@ class JobRunner:
             await self.backend.record_delivery(job.id, verdict)
             await self.blobs.delete([job.callback_body])
 
-    async def _freeze(self, body: list[bytes]) -> BlobRef:
-        """Write the callback's body; on a full disk, wait for space: the result is paid for."""
+    async def _freeze(self, job: Job, outcome: Outcome) -> tuple[JobState, BlobRef]:
+        """Write the callback's body; return it and how the job ended.
+
+        A full disk gets time, because the result may be paid for; the inputs make room
+        at once. A result that still finds none is given up for a body that is small.
+        """
+        for _ in range(DISK_ATTEMPTS):
+            with suppress(DiskRefuses):
+                return outcome.state, await self._write(outcome)
+            await self.blobs.delete(job.spec.blobs)
+            await asyncio.sleep(DISK_RETRY)
+        lost = self._failed(
+            job, DiskRefuses("The result was lost: the server's disk took no more. Try again.")
+        )
         while True:
-            try:
-                return await self.blobs.put(body, content_type="application/json")
-            except OSError as exc:
-                log.error("callback_body_not_written", errno=exc.errno, retry_in=DISK_RETRY)  # noqa: TRY400 - expected; no traceback needed
-                await asyncio.sleep(DISK_RETRY)
+            with suppress(DiskRefuses):
+                return lost.state, await self._write(lost)
+            await asyncio.sleep(DISK_RETRY)
+
+    async def _write(self, outcome: Outcome) -> BlobRef:
+        return await self.blobs.put(outcome.body, content_type="application/json")
 
     async def _outcome(self, job: Job) -> Outcome:
         try:

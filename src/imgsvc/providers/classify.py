@@ -18,6 +18,7 @@ import openai
 from imgsvc.errors import (
     ProviderAccessDenied,
     ProviderBadAnswer,
+    ProviderConnectionLost,
     ProviderError,
     ProviderKeyRejected,
     ProviderModelNotFound,
@@ -85,6 +86,9 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     524: ProviderTimeout,  # as 504, of Cloudflare
 }
 
+# What aiohttp raises before it has a connection, so that nothing was sent
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PARAMETER = re.compile(r"[a-z][a-z0-9_.\[\]]{0,63}")
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{1,64}")
@@ -136,18 +140,19 @@ def _kind_by_status(status: int | None) -> type[ProviderError]:
 
 
 def _kind_of_connection_error(exc: BaseException) -> type[ProviderError]:
-    """Tell a late answer from a broken connection.
+    """Tell apart no connection, a late answer and a lost connection.
 
     The SDK's aiohttp transport reports refused and lost connections as timeouts too,
-    so what aiohttp itself had raised decides, if there is such a cause.
+    so what aiohttp itself had raised decides, if there is such a cause. Where nothing
+    proves that the request was never sent, it counts as sent.
     """
     for cause in _chain(exc):
-        if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        if isinstance(cause, _NOT_SENT):
             return ProviderUnreachable
         if isinstance(cause, aiohttp.ClientError):
-            return ProviderTimeout if isinstance(cause, TimeoutError) else ProviderUnreachable
+            return ProviderTimeout if isinstance(cause, TimeoutError) else ProviderConnectionLost
     late = isinstance(exc, openai.APITimeoutError | httpx2.TimeoutException)
-    return ProviderTimeout if late else ProviderUnreachable
+    return ProviderTimeout if late else ProviderConnectionLost
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -205,6 +210,6 @@ def _number(value: str | None) -> float | None:
 def _date(value: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(value or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a zone beyond all bounds
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

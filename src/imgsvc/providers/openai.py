@@ -32,7 +32,7 @@ from pydantic import (
 from imgsvc.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured
 from imgsvc.imaging import ops
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.imaging.formats import SNIFF_BYTES, ImageFormat, sniff
+from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.answer import Answer, AnswerReader
 from imgsvc.providers.base import EditRequest
@@ -44,7 +44,9 @@ MAX_UPLOAD_BYTES = 50_000_000
 """The API takes files below 50 MB."""
 
 _CONNECT_TIMEOUT = 10.0  # seconds; a server that is there accepts much sooner
-_SNIFF_CHARACTERS = -(-SNIFF_BYTES // 3) * 4  # base64 of what sniff() wants to see
+# Base64 of at least that many bytes, in whole groups of four characters
+_HEAD_CHARACTERS = -(-SNIFF_BYTES // 3) * 4
+_TAIL_CHARACTERS = (-(-TAIL_BYTES // 3) + 1) * 4
 
 
 def _blank_is_unset(value: object) -> object:
@@ -132,7 +134,7 @@ class OpenAIProvider:
             mask = await asyncio.to_thread(request.mask.read_bytes)
             parameters["mask"] = ("mask.png", io.BytesIO(mask), ImageFormat.PNG.media_type)
         answer = await self._call(parameters)
-        _check_type(answer.base64, output_format)
+        _check_result(answer.base64, output_format)
         return EncodedImage(format=output_format, content=answer.base64, is_base64=True)
 
     async def probe(self) -> None:
@@ -234,10 +236,21 @@ def _mapped(model: str) -> Iterator[None]:
         raise classify(exc, model=model) from exc
 
 
-def _check_type(base64: bytes, expected: ImageFormat) -> None:
-    found = sniff(pybase64.b64decode(base64[:_SNIFF_CHARACTERS]))
+def _check_result(base64: bytes, expected: ImageFormat) -> None:
+    """Raise ProviderBadAnswer unless this is, by its beginning and end, what was asked for.
+
+    `base64` is standard and padded. Only its ends are decoded, so this is quick.
+    """
+    head = pybase64.b64decode(base64[:_HEAD_CHARACTERS])
+    found = sniff(head)
     if found is not expected:
         raise ProviderBadAnswer(
             f"The image API answered with {found or 'something that is no image'} "
             f"instead of {expected}."
+        )
+    tail = pybase64.b64decode(base64[-_TAIL_CHARACTERS:])
+    size = len(base64) // 4 * 3 - base64.count(b"=", -2)
+    if not is_whole(head, tail, size, expected):
+        raise ProviderBadAnswer(
+            f"The image API answered with a {expected} file that is damaged or cut short."
         )

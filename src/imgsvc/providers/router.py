@@ -8,6 +8,7 @@ import structlog
 from imgsvc.errors import (
     ProviderAccessDenied,
     ProviderBadAnswer,
+    ProviderConnectionLost,
     ProviderError,
     ProviderKeyRejected,
     ProviderModelNotFound,
@@ -43,6 +44,7 @@ REACTIONS: Mapping[type[ProviderError], Reaction] = {
     ProviderModelNotFound: Reaction.FALL_BACK,
     ProviderServerError: Reaction.FALL_BACK,
     ProviderTimeout: Reaction.FALL_BACK,
+    ProviderConnectionLost: Reaction.FALL_BACK,
     ProviderUnreachable: Reaction.FALL_BACK,
     ProviderBadAnswer: Reaction.FALL_BACK,
     ProviderRefusedContent: Reaction.FAIL,

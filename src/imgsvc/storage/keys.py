@@ -13,11 +13,16 @@ MAX_KEY_BYTES = 1024  # as S3 has it, in UTF-8
 MAX_SEGMENT_BYTES = 255  # a file name on Linux file systems
 _MAX_STEM = 200  # characters, all ASCII
 _MAX_FOLDER_SEGMENT_BYTES = 240  # leaves room for a numbered suffix
-_MAX_ROOT_BYTES = 512  # output prefix and job id
+MAX_PREFIX_BYTES = 475  # of a batch, in UTF-8: leaves room for a job id, folders and names
 _FILE_NAME_RESERVE = 240  # the longest stem, `_modified`, a number and an extension
+
+_MANIFEST = "manifest.json"
+_RESULT_EXTENSIONS = frozenset({"png", "jpg", "webp"})  # of every format an edit can have
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RESULT_NAME = re.compile(rf".+_modified(_[0-9]+)?\.({'|'.join(sorted(_RESULT_EXTENSIONS))})")
 
 
 def check_key(key: str) -> None:
@@ -56,11 +61,23 @@ def result_key(job_id: str, filename: str | None, extension: str) -> str:
     return f"results/{job_id}/{stem(filename)}_modified.{extension}"
 
 
+def is_result(key: str) -> bool:
+    """Say whether key has the form of a result: of a single image, or of any batch.
+
+    That is a file `…_modified.png` or `…_modified_2.png` (jpg and webp too) somewhere below
+    a folder named by a job id, or the manifest in such a folder.
+    """
+    *folders, name = key.split("/")
+    if name == _MANIFEST:
+        return bool(folders) and _JOB_ID.fullmatch(folders[-1]) is not None
+    return _RESULT_NAME.fullmatch(name) is not None and any(map(_JOB_ID.fullmatch, folders))
+
+
 class BatchKeys:
     """Names the outputs of one batch, no two alike.
 
-    Ask once for every input, in the order of the listing: the same inputs then get the
-    same names again when the batch is run a second time.
+    Reserve once for every input, in the order of the listing: the same inputs then get the
+    same names again when the batch is run a second time, whichever edit ends first.
 
     Raises InvalidObjectKey if the output prefix is too long or would leave the bucket.
     """
@@ -68,32 +85,44 @@ class BatchKeys:
     def __init__(self, *, output_prefix: str, job_id: str, input_prefix: str) -> None:
         self._input_prefix = normal_prefix(input_prefix)
         self._root = f"{normal_prefix(output_prefix)}{job_id}/"
-        if len(self._root.encode(errors="replace")) > _MAX_ROOT_BYTES:
-            raise InvalidObjectKey(
-                f"The output prefix is longer than {_MAX_ROOT_BYTES - 37} bytes."
-            )
-        self.manifest_key = f"{self._root}manifest.json"
+        if len(self._root.encode(errors="replace")) > MAX_PREFIX_BYTES + 37:
+            raise InvalidObjectKey(f"The output prefix is longer than {MAX_PREFIX_BYTES} bytes.")
+        self.manifest_key = f"{self._root}{_MANIFEST}"
         check_key(self.manifest_key)
-        self._files = {self.manifest_key}
+        self._reserved: set[str] = set()  # without extension
         self._folders: set[str] = set()
-        self._next_number: dict[
-            str, int
-        ] = {}  # a thousand equal stems must not cost a million tries
+        # A thousand equal stems must not cost a million tries.
+        self._next_number: dict[str, int] = {}
 
-    def output_key(self, input_key: str, extension: str) -> str:
-        """Return the key for the output made of input_key, with folders kept."""
+    def reserve(self, input_key: str) -> str:
+        """Return the key for the output made of input_key, folders kept, without extension.
+
+        The caller adds a dot and `png`, `jpg` or `webp` once the edit has told which. No
+        other output gets this name, whatever its extension.
+        """
         *folders, name = input_key.removeprefix(self._input_prefix).split("/")
-        path = f"{self._folder(folders)}{stem(name)}_modified"
-        key = f"{path}.{extension}"
-        if key in self._files or key in self._folders:
-            for number in count(self._next_number.get(key, 2)):
-                numbered = f"{path}_{number}.{extension}"
-                if numbered not in self._files and numbered not in self._folders:
-                    self._next_number[key] = number + 1
-                    key = numbered
+        key = path = f"{self._folder(folders)}{stem(name)}_modified"
+        if not self._is_free(key):
+            for number in count(self._next_number.get(path, 2)):
+                key = f"{path}_{number}"
+                if self._is_free(key):
+                    self._next_number[path] = number + 1
                     break
-        self._files.add(key)
+        self._reserved.add(key)
         return key
+
+    def _is_free(self, key: str) -> bool:
+        """Say whether no output and no folder can have this name, whatever the extension."""
+        if key in self._reserved:
+            return False
+        return not any(f"{key}.{extension}" in self._folders for extension in _RESULT_EXTENSIONS)
+
+    def _may_be_file(self, folder: str) -> bool:
+        """Say whether this is the manifest's key, or may become an output's."""
+        key, _, extension = folder.rpartition(".")
+        return folder == self.manifest_key or (
+            extension in _RESULT_EXTENSIONS and key in self._reserved
+        )
 
     def _folder(self, segments: list[str]) -> str:
         """Return the output folder with a slash at its end.
@@ -104,10 +133,8 @@ class BatchKeys:
         path = self._root
         for segment in filter(None, segments):
             folder = path + _safe_segment(segment)
-            if folder in self._files:
-                folder = next(
-                    other for n in count(2) if (other := f"{folder}_{n}") not in self._files
-                )
+            if self._may_be_file(folder):
+                folder += "_2"  # its end is no extension now, so no file is called so
             if len(folder.encode()) > MAX_KEY_BYTES - _FILE_NAME_RESERVE:
                 break
             self._folders.add(folder)

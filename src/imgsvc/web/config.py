@@ -1,6 +1,7 @@
 """Where and how the server listens."""
 
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,7 +21,9 @@ class ServerConfig(BaseModel):
         ),
     )
     drain_timeout: float = Field(
-        30, ge=0, description="Seconds that accepted jobs may still take after SIGTERM."
+        30,
+        ge=0,
+        description="Seconds that accepted jobs and their callbacks may take after SIGTERM.",
     )
     max_body_bytes: int = Field(
         40 * 2**20,
@@ -34,9 +37,14 @@ class ServerConfig(BaseModel):
     @field_validator("public_url")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return None if value is None else value.rstrip("/")
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+            raise ValueError("must be an absolute URL: https://images.example.com")
+        if parts.query or parts.fragment:
+            raise ValueError("must not hold a query or a fragment")
+        return value.rstrip("/")
 
     @property
     def is_loopback(self) -> bool:

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from imgsvc import __version__
-from imgsvc.errors import NotFound, ShuttingDown
+from imgsvc.errors import NotFound
 from imgsvc.jobs.models import JobKind, JobSpec
 from imgsvc.storage import FilesystemStorage, S3Config
 from imgsvc.storage.filesystem import content_type
@@ -62,8 +62,9 @@ async def live(_request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Tell whether new jobs are taken."""
-    if request.app[CONTEXT].readiness.draining:
-        raise ShuttingDown
+    context = request.app[CONTEXT]
+    context.readiness.check()
+    await context.intake.blobs.check()
     return json_response({"ok": True})
 
 
@@ -125,8 +126,7 @@ def _document(base_url: str, *, full: bool) -> dict[str, Any]:
 
 def _open_context(request: web.Request) -> Context:
     context = request.app[CONTEXT]
-    if context.readiness.draining:
-        raise ShuttingDown
+    context.readiness.check()
     return context
 
 
@@ -138,7 +138,9 @@ async def _accept_image(request: web.Request, kind: JobKind) -> web.Response:
 
 
 async def _accept(request: web.Request, spec: JobSpec, callback_url: str) -> web.Response:
-    job = await request.app[CONTEXT].backend.accept(
+    context = request.app[CONTEXT]
+    context.readiness.check()  # again: the body may have been long in coming
+    job = await context.backend.accept(
         spec, callback_url=callback_url, request_id=request[REQUEST_ID]
     )
     log.info("job_accepted", job_id=job.id, kind=spec.kind)

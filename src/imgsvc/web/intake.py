@@ -33,9 +33,10 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.providers import EditOptions
 from imgsvc.storage import StorageConfig
-from imgsvc.storage.keys import check_key, normal_prefix
+from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 from imgsvc.web.body import receive
 from imgsvc.web.config import ServerConfig
+from imgsvc.web.readiness import Readiness
 from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
 from imgsvc.web.unpack import Unpacked, unpack
 
@@ -58,6 +59,7 @@ class Intake:
     policy: EgressPolicy
     gate: ImageGate
     blobs: BlobFolder
+    readiness: Readiness
 
     def callback_url(self, headers: CIMultiDictProxy[str]) -> str:
         """Return the URL in the header `callbackUrl`, checked as far as it can be now."""
@@ -129,9 +131,12 @@ class Intake:
         server = self.server
         async with self.blobs.scratch_folder() as folder:
             body = folder / "body.json"
-            await receive(
-                request, body, max_bytes=server.max_body_bytes, timeout=server.body_timeout
-            )
+            with self.blobs.noting_refusals():
+                await self.readiness.unless_draining(
+                    receive(
+                        request, body, max_bytes=server.max_body_bytes, timeout=server.body_timeout
+                    )
+                )
             unpacked = await self.gate.inspectors.run(
                 unpack, body, folder / IMAGE, folder / MASK, self.gate.limits
             )
@@ -161,6 +166,8 @@ def _prefix(field: str, given: str | None, configured: str) -> str:
     if given is None:
         return configured
     prefix = normal_prefix(given)
+    if len(prefix.encode()) > MAX_PREFIX_BYTES:
+        raise _wrong(field, f"has more than {MAX_PREFIX_BYTES} bytes")
     try:
         check_key(f"{prefix}x")
     except InvalidObjectKey as exc:

@@ -1,21 +1,13 @@
 """What handlers find in the application and in a request."""
 
-from dataclasses import dataclass, field
-from time import monotonic
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from imgsvc.jobs import JobBackend
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.intake import Intake
-
-
-@dataclass(kw_only=True, slots=True)
-class Readiness:
-    """Whether the server takes new jobs."""
-
-    draining: bool = False
-    started: float = field(default_factory=monotonic)
+from imgsvc.web.readiness import Readiness
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

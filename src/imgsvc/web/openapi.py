@@ -35,7 +35,7 @@ def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
             "version": __version__,
             "description": (
                 "Edits images for agents and workflows: an accepted request is answered at once,"
-                " and exactly one callback brings the result."
+                " and one callback brings the result."
             ),
             "license": {
                 "name": "Apache-2.0",

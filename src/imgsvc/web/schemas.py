@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from imgsvc.storage.keys import MAX_PREFIX_BYTES
+
 MAX_PROMPT = 32_000
 """Characters; the limit of OpenAI's image models."""
 
@@ -38,7 +40,7 @@ Prompt = Annotated[
 Size = Annotated[
     str,
     Field(
-        pattern=r"^(auto|[1-9]\d{1,3}x[1-9]\d{1,3})$",
+        pattern=r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$",
         description=(
             "Size of the result in pixels: WIDTHxHEIGHT, both multiples of 16, or `auto`. Leave it"
             " out to let the server choose."
@@ -60,7 +62,7 @@ Model = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        pattern=r"^[\w./:@-]+$",
+        pattern=r"^[A-Za-z0-9_./:@-]+$",
         description="The image model to use in place of the configured one. Rarely needed.",
     ),
 ]
@@ -149,7 +151,7 @@ class BatchRequest(_Request):
 
     input_prefix: str | None = Field(
         None,
-        max_length=900,
+        max_length=MAX_PREFIX_BYTES,
         description=(
             "Which images: those whose object key starts so, a folder with a slash at its end."
             " Without it, the configured prefix."
@@ -158,7 +160,7 @@ class BatchRequest(_Request):
     )
     output_prefix: str | None = Field(
         None,
-        max_length=900,
+        max_length=MAX_PREFIX_BYTES,
         description=(
             "Where results go: below this prefix, in a folder named by the job id. Without it, the"
             " configured prefix."

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from imgsvc.errors import ImageError, ImgsvcError, InvalidBase64, InvalidJson
+from imgsvc.errors import DiskRefuses, ImageError, ImgsvcError, InvalidBase64, InvalidJson
 from imgsvc.imaging.formats import SNIFF_BYTES
 from imgsvc.imaging.gate import (
     MAX_MASK_BYTES,
@@ -49,7 +49,7 @@ class Unpacked:
 def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked:
     """Read the JSON document in the file body, and write its pictures to the other two.
 
-    Raises InvalidJson.
+    Raises InvalidJson, or DiskRefuses if the pictures cannot be written.
     """
     try:
         fields = orjson.loads(body.read_bytes())
@@ -81,15 +81,22 @@ def _unpack_image(text: str, path: Path, limits: ImageLimits) -> ImageInfo | Img
     try:
         data = decode_base64(text, field="image_base64", max_bytes=limits.max_bytes)
         check_header(data[:SNIFF_BYTES], len(data), limits)
-        path.write_bytes(data)
+        _write(path, data)
         return inspect(path, limits.allowed, limits.max_pixels)
     except (InvalidBase64, ImageError) as exc:
         return exc
 
 
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as exc:
+        raise DiskRefuses from exc
+
+
 def _unpack_mask(text: str, path: Path, info: ImageInfo | None) -> ImgsvcError | None:
     try:
-        path.write_bytes(decode_base64(text, field="mask_base64", max_bytes=MAX_MASK_BYTES))
+        _write(path, decode_base64(text, field="mask_base64", max_bytes=MAX_MASK_BYTES))
         check_mask(path, info)
     except (InvalidBase64, ImageError) as exc:
         return exc

@@ -1,0 +1,121 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from imgsvc.storage import FilesystemConfig
+from jobs.batches import Buckets, MakeEditor, counts, manifest, run
+from jobs.parts import JOB_ID, ScriptedProvider
+from standins.pictures import picture
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PNG = picture()
+
+
+# -- results in the bucket of the inputs --------------------------------------------------
+
+
+async def test_what_earlier_jobs_have_put_into_the_same_bucket_is_no_input(
+    make_editor: MakeEditor, tmp_path: Path
+) -> None:
+    config = FilesystemConfig(input_bucket="shared", output_bucket="shared")
+    shared = Buckets(tmp_path / "shared", config)
+    own = [
+        "a.png", "a.jpg", "trip/b_modified.png", "output/kept.png", "output/0c0ffee0/kept.png",
+        f"output/{JOB_ID}/kept.png", f"photos/{JOB_ID}/kept.png",
+    ]  # fmt: skip
+    for key in (*own, f"results/{JOB_ID}/photo_modified.png"):
+        shared.add(key, PNG)
+    editor = make_editor(config=config, storage=shared)
+
+    for number, prefix in enumerate(["output/", "other/", "", "output/"]):
+        job_id = JOB_ID[:-1] + str(number)
+        body = await run(editor, job_id=job_id, input_prefix="", output_prefix=prefix)
+        assert counts(body) == (7, 7, 0, 0)
+        assert body["errors"] == []
+        rows = manifest(shared, f"{prefix}{job_id}/manifest.json")["items"]
+        assert [row["input_key"] for row in rows] == sorted(own)
+
+
+async def test_what_is_named_like_a_result_in_another_bucket_is_an_input(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add(f"input/{JOB_ID}/a_modified.png", PNG)
+
+    assert counts(await run(make_editor())) == (1, 1, 0, 0)
+
+
+# -- objects that are no images -----------------------------------------------------------
+
+
+async def test_objects_that_are_no_images_are_named_and_not_counted(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for key in ("a.txt", "b.svg", "README", "c.png.bak"):
+        buckets.add(f"input/{key}", b"no image")
+    for key in ("IMG.2024-01-01", "picture-without-extension"):
+        buckets.add(f"input/{key}", PNG)
+    provider = ScriptedProvider()
+
+    body = await run(make_editor(provider))
+
+    assert (body["status"], counts(body)) == ("completed", (2, 2, 0, 0))
+    assert sorted(body["errors"]) == [
+        f"input/{key}: skipped, not an image" for key in ("README", "a.txt", "b.svg", "c.png.bak")
+    ]
+    assert manifest(buckets)["skipped"] == 4
+    assert {request.filename for request in provider.requests} == {
+        "IMG.2024-01-01",
+        "picture-without-extension",
+    }
+
+
+async def test_an_object_of_a_known_other_type_is_not_downloaded(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.mp4", b"")
+    # A file full of holes, larger than any memory: reading it would fail.
+    os.truncate(buckets.input / "input/a.mp4", 1 << 43)
+
+    body = await run(make_editor())
+
+    assert (body["status"], counts(body)) == ("completed", (0, 0, 0, 0))
+    assert body["errors"] == ["input/a.mp4: skipped, not an image"]
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", "NotAnImage: "),
+        (b"no image", "NotAnImage: "),
+        (b"%PDF-1.7", "UnsupportedImageType: PDF"),
+        (PNG[:40], "CorruptImage: "),
+    ],
+)
+async def test_an_image_that_is_none_fails_and_leaves_the_others_alone(
+    make_editor: MakeEditor, buckets: Buckets, data: bytes, error: str
+) -> None:
+    buckets.add("input/a.png", data)
+    buckets.add("input/b.png", PNG)
+    provider = ScriptedProvider()
+
+    body = await run(make_editor(provider))
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (2, 1, 0, 1))
+    [line] = body["errors"]
+    assert line.startswith(f"input/a.png: {error}")
+    assert [request.filename for request in provider.requests] == ["b.png"]
+
+
+async def test_a_large_object_is_refused_without_being_read(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.png", PNG)
+    # A file full of holes, larger than any memory: reading it would fail in another way.
+    os.truncate(buckets.input / "input/a.png", 1 << 43)
+
+    body = await run(make_editor())
+
+    assert (body["status"], counts(body)) == ("failed", (1, 0, 0, 1))
+    assert body["errors"][0].startswith("input/a.png: ObjectTooLarge: ")
