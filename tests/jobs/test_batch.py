@@ -151,7 +151,7 @@ async def test_the_counters_tell_who_edited_what(make_editor: MakeEditor, bucket
         by_name={
             "slow.png": fails(ProviderTimeout()),
             "refused.png": fails(ProviderRefusedContent()),
-            "broken.png": fails(LookupError("/root/secret")),
+            "broken.png": fails(LookupError("/srv/secret")),
         }
     )
 
@@ -159,7 +159,7 @@ async def test_the_counters_tell_who_edited_what(make_editor: MakeEditor, bucket
 
     assert (body["status"], counts(body)) == ("completed_with_errors", (4, 1, 1, 2))
     assert (body["fallback"], body["fallback_reason"]) == (True, "provider_timeout")
-    assert "/root/secret" not in json.dumps([body, manifest(buckets)])
+    assert "/srv/secret" not in json.dumps([body, manifest(buckets)])
     rows = {row["input_key"]: row for row in manifest(buckets)["items"]}
     assert rows["input/slow.png"]["provider"] == "local"
     assert rows["input/slow.png"]["fallback_reason"] == "provider_timeout"

@@ -68,10 +68,10 @@ async def test_the_callback_carries_the_ids_of_job_and_request(
     ("error", "line"),
     [
         (ProviderRefusedContent(), describe(ProviderRefusedContent())),
-        (LookupError("/root/secret"), describe(LookupError())),
-        (OSError(errno.ENOSPC, "No space", "/root/secret"), describe(LookupError())),
-        (TimeoutError("/root/secret"), describe(LookupError())),
-        (ExceptionGroup("/root/secret", [ValueError()]), describe(LookupError())),
+        (LookupError("/srv/secret"), describe(LookupError())),
+        (OSError(errno.ENOSPC, "No space", "/srv/secret"), describe(LookupError())),
+        (TimeoutError("/srv/secret"), describe(LookupError())),
+        (ExceptionGroup("/srv/secret", [ValueError()]), describe(LookupError())),
     ],
 )
 async def test_an_error_fails_the_job_with_a_line_that_gives_nothing_away(

@@ -7,8 +7,8 @@ from typing import Any
 
 import aiohttp
 
-from imgsvc.app import Server, listening
 from imgsvc.config import Settings
+from imgsvc.serve import Server, listening
 from standins.receiver import Receiver, callback_receiver
 
 

@@ -86,9 +86,9 @@ def _add_config(parser: argparse.ArgumentParser, default: str | None = argparse.
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from imgsvc.app import serve  # noqa: PLC0415 - see the module's docstring
     from imgsvc.config import load_settings, secret_values  # noqa: PLC0415
     from imgsvc.logs import configure_logging  # noqa: PLC0415
+    from imgsvc.serve import serve  # noqa: PLC0415 - see the module's docstring
 
     settings = load_settings(arguments.config)
     configure_logging(settings.logs, secrets=secret_values(settings))

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -40,6 +41,19 @@ def openai_variables(standin: OpenAIStandin) -> dict[str, str]:
     return {"OPENAI_API_KEY": standin.api_key, "OPENAI_BASE_URL": standin.base_url}
 
 
+@asynccontextmanager
+async def busy_server(
+    folder: Path, standin: OpenAIStandin, receiver: Receiver, *, drain_timeout: float = 600
+) -> AsyncIterator[ServerProcess]:
+    """Start a server with a job that never ends."""
+    standin.fail_next("hang")
+    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": str(drain_timeout)}
+    async with server_process(folder / "data", environment=variables) as server:
+        await post(server, receiver)
+        await standin.arrived.wait()
+        yield server
+
+
 async def test_one_line_says_what_the_service_runs_on(tmp_path: Path) -> None:
     async with server_process(
         tmp_path / "data", environment={"IMGSVC_WORKERS__COUNT": "3"}
@@ -65,11 +79,7 @@ async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_
 async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
-    standin.fail_next("hang")
-    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "600"}
-    async with server_process(tmp_path / "data", environment=variables) as server:
-        await post(server, receiver)
-        await standin.arrived.wait()
+    async with busy_server(tmp_path, standin, receiver) as server:
         server.process.send_signal(signal.SIGTERM)
         await server.event("draining")
         assert await post(server, receiver) == 503
@@ -86,11 +96,7 @@ async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
 async def test_an_upload_that_is_under_way_is_refused_and_does_not_hold_the_exit_up(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
-    standin.fail_next("hang")
-    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "600"}
-    async with server_process(tmp_path / "data", environment=variables) as server:
-        await post(server, receiver)
-        await standin.arrived.wait()  # a job that keeps the server draining
+    async with busy_server(tmp_path, standin, receiver) as server:
         host, port = server.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(
@@ -109,11 +115,7 @@ async def test_an_upload_that_is_under_way_is_refused_and_does_not_hold_the_exit
 async def test_what_does_not_end_within_the_drain_timeout_is_given_up_and_named(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
-    standin.fail_next("hang")
-    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": "0.2"}
-    async with server_process(tmp_path / "data", environment=variables) as server:
-        await post(server, receiver)
-        await standin.arrived.wait()
+    async with busy_server(tmp_path, standin, receiver, drain_timeout=0.2) as server:
         server.process.send_signal(signal.SIGINT)
         assert (await server.event("drain_incomplete"))["running"] == 1
         assert await server.process.wait() == 0

@@ -1,0 +1,156 @@
+"""Runs the service on a socket, from its start to a stop that loses as little as possible."""
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from imgsvc.app import Service, open_service
+from imgsvc.config import Settings
+from imgsvc.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 1024
+"""Connections that may wait for the event loop to take them."""
+
+SHUTDOWN_TIMEOUT = 2.0
+"""Seconds that open connections get, twice, after the jobs are drained."""
+
+THREADS = 32
+"""For files, base64 and name look-ups; more than Python's default for few CPUs, because most of
+them wait."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """The service on its socket."""
+
+    url: str  # how callers reach it, without a slash at its end
+    service: Service
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[Server]:
+    """Yield the service once it answers requests; take none any more at the end.
+
+    Raises ConfigurationError if the server cannot start as configured.
+    """
+    with _listen(settings.server.host, settings.server.port) as sock:
+        url = settings.server.public_url or _url_of(sock)
+        async with open_service(settings, base_url=url) as service:
+            runner = web.AppRunner(
+                service.app,
+                access_log=None,  # ours names the request and leaves queries out
+                auto_decompress=False,  # a small body must not grow into a large one
+                handle_signals=False,
+                shutdown_timeout=SHUTDOWN_TIMEOUT,
+            )
+            try:
+                await runner.setup()
+                await web.SockSite(runner, sock).start()
+                yield Server(url=url, service=service)
+            finally:
+                await runner.cleanup()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted.
+
+    A second signal cuts the wait short. Raises ConfigurationError if the server cannot
+    start as configured.
+    """
+    _raise_file_limit()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="thread"))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with listening(settings) as server:
+        _announce(settings, server)
+        await stop.wait()
+        stop.clear()
+        await drain(server.service, settings.server.drain_timeout, impatient=stop)
+    log.info("service_stopped")
+
+
+def _announce(settings: Settings, server: Server) -> None:
+    storage, provider = settings.storage, server.service.provider
+    log.info(
+        "service_started",
+        listening=server.url,
+        provider=provider,
+        storage=storage.kind,
+        output_bucket=storage.output_bucket,
+        workers=settings.workers.count,
+        image_processes=settings.images.processes,
+    )
+    if provider == "local":
+        log.warning("no_image_api", effect="edits are demo fallbacks", mend="set OPENAI_API_KEY")
+    if not settings.server.is_loopback:
+        log.warning("open_to_the_network", effect="anyone who can reach the port can use it")
+
+
+async def drain(service: Service, timeout: float, *, impatient: asyncio.Event) -> None:  # noqa: ASYNC109 - it gives up with a log line, not an error
+    """Take no new jobs and finish the accepted ones, within `timeout` seconds.
+
+    It also ends when `impatient` is set. What is left then is logged, and lost with the
+    process.
+    """
+    service.readiness.drain()
+    log.info("draining", timeout=timeout, **_left(service))
+    drained = asyncio.create_task(service.backend.drain(), name="drain")
+    hurried = asyncio.create_task(impatient.wait(), name="second-signal")
+    await asyncio.wait({drained, hurried}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    if not drained.done():
+        log.error("drain_incomplete", **_left(service))
+    drained.cancel()
+    hurried.cancel()
+
+
+def _left(service: Service) -> dict[str, int]:
+    stats = service.backend.stats()
+    return {
+        "queued": stats.queued,
+        "running": stats.running,
+        "callbacks_pending": stats.callbacks_pending,
+    }
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket: the port is known before anything else starts."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+    except OSError as exc:
+        raise ConfigurationError(
+            [f"server.host, server.port: cannot listen on {host}:{port} ({_reason(exc)})"]
+        ) from exc
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system lets us: the usual 1,024 is soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _reason(exc: OSError) -> str:
+    # Python's own text repeats the address; a failed look-up has a number of its own kind.
+    return str(exc.strerror) if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
+
+
+def _url_of(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
