@@ -9,11 +9,16 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from hypothesis import settings as hypothesis_settings
 
 from imgsvc.config import ALIASES, PREFIX, Settings
 from standins.receiver import Receiver, callback_receiver
 from standins.s3 import S3Server, swift_server
 from standins.service import service_settings
+
+# What takes how long is a matter of benchmarks; a loaded machine must not fail a test.
+hypothesis_settings.register_profile("imgsvc", deadline=None)
+hypothesis_settings.load_profile("imgsvc")
 
 
 class _Response(aiohttp.ClientResponse):
