@@ -33,7 +33,7 @@ UNSPECIFIED = "0.0.0.0"  # noqa: S104 - asked about, not bound to
         ("http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/", "http://127.0.0.1/"),
         ("http://127。0。0。1/", "http://127.0.0.1/"),
         ("http://[2001:DB8:0:0::1]/", "http://[2001:db8::1]/"),
-        ("http://[::ffff:127.0.0.1]:9/", "http://[::ffff:7f00:1]:9/"),
+        ("http://[0:0::1]:9/", "http://[::1]:9/"),
         ("http://example.com/@x:y", "http://example.com/@x:y"),
     ],
 )  # fmt: skip

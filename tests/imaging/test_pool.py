@@ -148,7 +148,8 @@ async def test_a_process_that_dies_while_it_sends_its_result_is_replaced(pool: I
 
 async def test_an_argument_that_cannot_be_sent_costs_nothing(pool: ImagePool) -> None:
     before = await pids_of(pool)
-    with pytest.raises((AttributeError, TypeError, OSError, ValueError), match="pickle"):
+    # Python 3.11 says "can't pickle", later versions name the object that they cannot get.
+    with pytest.raises(AttributeError, match="local object"):
         await pool.run(lambda: None)
     assert await pids_of(pool) == before
 
