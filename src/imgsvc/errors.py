@@ -81,6 +81,7 @@ class ImgsvcError(Exception):
     code: str = "internal_error"  # stable, for programs
     title: str = "Internal error"  # stable, for people
     retryable: ClassVar[bool] = False  # may the same request work later?
+    retry_after: float | None = None  # seconds to wait before it
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or " ".join((type(self).__doc__ or "").split())
@@ -254,7 +255,7 @@ class ServiceOverloaded(ImgsvcError):
     code = "overloaded"
     title = "Service overloaded"
     retryable = True
-    retry_after: ClassVar[int] = 5  # seconds
+    retry_after = 5
 
 
 class QueueFull(ServiceOverloaded):
@@ -353,6 +354,7 @@ class ImageProcessDied(ImgsvcError):
 
     status = 503
     code = "image_process_died"
+    retry_after = 1
     title = "Image process lost"
     retryable = True
 

@@ -60,7 +60,8 @@ PNG, WEBP = encoded("PNG"), encoded("WEBP")
 @pytest.mark.parametrize(
     ("content", "kind", "whole"),
     [
-        (PNG + b"\x00", ImageFormat.PNG, False),
+        (PNG + bytes(TAIL_BYTES - 12), ImageFormat.PNG, True),  # padding does no harm
+        (PNG + bytes(TAIL_BYTES), ImageFormat.PNG, False),
         (PNG[:8] + PNG[33:], ImageFormat.PNG, False),  # without IHDR
         (PNG[:16] + bytes(4) + PNG[20:], ImageFormat.PNG, False),  # no width
         (PNG[:20] + bytes(4) + PNG[24:], ImageFormat.PNG, False),  # no height

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from imgsvc.config import Settings
+from standins.disk import full_disk
 from standins.service import Caller, running_service
 from web.refusals import PATHS, PHOTO, assert_problem, raw
 
@@ -128,3 +129,23 @@ async def test_a_client_that_goes_away_is_no_bug_of_the_server(local: Caller) ->
     assert [line["code"] for line in lines if line["event"] == "request_refused"] == [
         "body_aborted"
     ]
+
+
+@pytest.mark.parametrize("depth", [400, 900, 1000, 1023])
+@pytest.mark.parametrize("path", PATHS)
+async def test_deep_nesting_is_the_callers_error(local: Caller, path: str, depth: int) -> None:
+    body = b'{"prompt": ' + b"[" * depth + b"]" * depth + b"}"
+    status, problem, _ = await raw(local, body, path)
+    assert status in {400, 422}
+    assert problem["code"] in {"invalid_json", "invalid_request"}
+
+
+async def test_a_disk_that_fills_while_a_body_comes_in_refuses(
+    make_settings: Callable[..., Settings],
+) -> None:
+    body = json.dumps(PHOTO | {"padding": "x" * 3_000_000}).encode()
+    async with running_service(make_settings()) as caller:
+        with full_disk(2_000_000):
+            status, problem, _ = await raw(caller, io.BytesIO(body))
+    assert status == 503
+    assert_problem(status, problem, "disk_refuses")

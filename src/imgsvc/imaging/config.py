@@ -46,6 +46,7 @@ class ImagesConfig(BaseModel):
     task_timeout: float = Field(
         default=60,
         gt=0,
+        le=3600,
         description="Seconds one task on one picture may take; then its process is ended.",
     )
     max_memory_bytes: int = Field(

@@ -72,9 +72,9 @@ def is_whole(head: bytes, tail: bytes, size: int, kind: ImageFormat) -> bool:
     """
     match kind:
         case ImageFormat.PNG:
-            return _PNG_HEAD.match(head) is not None and tail.endswith(_PNG_END)
+            return _PNG_HEAD.match(head) is not None and _PNG_END in tail[-TAIL_BYTES:]
         case ImageFormat.JPEG:
-            # Some writers pad the file, so the end-of-image marker need not be the last.
+            # Some writers pad the file, so that the end marker need not be the last.
             return head.startswith(b"\xff\xd8\xff") and b"\xff\xd9" in tail[-TAIL_BYTES:]
         case ImageFormat.WEBP:
             length = int.from_bytes(head[4:8], "little")

@@ -96,12 +96,14 @@ class BlobFolder:
 
     @contextmanager
     def noting_refusals(self) -> Iterator[None]:
-        """Raise DiskRefuses for an OSError of the block, and remember it for `check`."""
+        """Raise DiskRefuses for an OSError of the block, and remember either for `check`."""
         try:
             yield
-        except OSError as exc:
+        except (OSError, DiskRefuses) as exc:
             self._refused = True
-            log.error("disk_refuses", errno=exc.errno)  # noqa: TRY400 - expected: no traceback
+            # Image processes raise DiskRefuses themselves, and keep the number.
+            number = exc.errno if isinstance(exc, OSError) else None
+            log.error("disk_refuses", errno=number)  # noqa: TRY400 - expected: no traceback
             raise DiskRefuses from exc
 
     def _put(self, parts: Iterable[bytes], content_type: str) -> BlobRef:

@@ -20,7 +20,9 @@ class FetchConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    timeout: float = Field(30, gt=0, description="Seconds for one image, redirects included.")
+    timeout: float = Field(
+        30, gt=0, allow_inf_nan=False, description="Seconds for one image, redirects included."
+    )
     max_redirects: int = Field(3, ge=0, le=10, description="Redirects followed; each is checked.")
 
 

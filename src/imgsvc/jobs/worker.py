@@ -36,7 +36,10 @@ class WorkersConfig(BaseModel):
 
     count: int = Field(8, ge=1, le=1024, description="Workers: jobs in work at once.")
     job_timeout: float = Field(
-        600, gt=0, description="Seconds one image may take, from the worker's claim to its result."
+        600,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds one image may take, from the worker's claim to its result.",
     )
     batch_concurrency: int = Field(
         4, ge=1, le=256, description="Images of one batch in work at once, if it does not say."

@@ -87,7 +87,10 @@ class OpenAIConfig(BaseModel):
         ImageFormat.PNG, description="File format of the results."
     )
     timeout: float = Field(
-        300.0, gt=0, description="Seconds that one edit may take, from upload to result."
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that one edit may take, from upload to result.",
     )
 
     @field_validator("base_url")

@@ -4,9 +4,23 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from imgsvc.storage.keys import normal_prefix
+from imgsvc.errors import InvalidObjectKey
+from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 
-Prefix = Annotated[str, AfterValidator(normal_prefix)]
+
+def _folder(prefix: str) -> str:
+    """Return a prefix in normal form; it must be one that keys can begin with."""
+    normal = normal_prefix(prefix)
+    try:
+        check_key(f"{normal}x")
+    except InvalidObjectKey as exc:
+        raise ValueError("must name a folder of a bucket, without `.` and `..`") from exc
+    if len(normal.encode()) > MAX_PREFIX_BYTES:
+        raise ValueError(f"must not have more than {MAX_PREFIX_BYTES} bytes")
+    return normal
+
+
+Prefix = Annotated[str, AfterValidator(_folder)]
 
 
 class StorageSettings(BaseModel):

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from imgsvc.errors import BodyAborted, BodyTimeout, BodyTooLarge, UnsupportedMediaType
 
-_CHUNK = 1024 * 1024
+_CHUNK = 128 * 1024
 """Bytes that are collected before they are written: a hop to a thread costs time too."""
 
 
@@ -28,7 +28,7 @@ async def receive(request: web.Request, path: Path, *, max_bytes: int, timeout: 
     )
     if (request.content_length or 0) > max_bytes:
         raise too_large
-    with await asyncio.to_thread(path.open, "wb", buffering=0) as file:
+    with await asyncio.to_thread(path.open, "wb") as file:
         try:
             async with asyncio.timeout(timeout):
                 if await _copy(request, file, max_bytes) > max_bytes:
@@ -50,5 +50,10 @@ async def _copy(request: web.Request, file: BinaryIO, limit: int) -> int:
             waiting = bytearray()
         if size > limit:
             return size
-    await asyncio.to_thread(file.write, waiting)
+    await asyncio.to_thread(_finish, file, waiting)
     return size
+
+
+def _finish(file: BinaryIO, data: bytearray) -> None:
+    file.write(data)
+    file.flush()  # here and not on close: a full disk must be noticed

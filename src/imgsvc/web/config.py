@@ -23,6 +23,7 @@ class ServerConfig(BaseModel):
     drain_timeout: float = Field(
         30,
         ge=0,
+        allow_inf_nan=False,
         description="Seconds that accepted jobs and their callbacks may take after SIGTERM.",
     )
     max_body_bytes: int = Field(
@@ -31,7 +32,10 @@ class ServerConfig(BaseModel):
         description="Largest request body; base64 makes an image a third larger.",
     )
     body_timeout: float = Field(
-        60, gt=0, description="Seconds within which a request body must have arrived."
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds within which a request body must have arrived.",
     )
 
     @field_validator("public_url")
@@ -40,6 +44,7 @@ class ServerConfig(BaseModel):
         if value is None:
             return None
         parts = urlsplit(value)
+        _ = parts.port  # raises ValueError if it is none
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
             raise ValueError("must be an absolute URL: https://images.example.com")
         if parts.query or parts.fragment:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from imgsvc.callbacks import CallbacksConfig, EgressPolicy, check_url, rewrite
 from imgsvc.errors import (
     FieldError,
+    ImageProcessDied,
     InvalidObjectKey,
     InvalidRequest,
     InvalidUrl,
@@ -128,19 +129,20 @@ class Intake:
     @asynccontextmanager
     async def _unpacked(self, request: web.Request) -> AsyncIterator[tuple[Unpacked, Path]]:
         """Receive the body, and yield what is in it and the folder of its pictures."""
-        server = self.server
         async with self.blobs.scratch_folder() as folder:
-            body = folder / "body.json"
             with self.blobs.noting_refusals():
-                await self.readiness.unless_draining(
-                    receive(
-                        request, body, max_bytes=server.max_body_bytes, timeout=server.body_timeout
-                    )
-                )
-            unpacked = await self.gate.inspectors.run(
-                unpack, body, folder / IMAGE, folder / MASK, self.gate.limits
-            )
+                unpacked = await self.readiness.unless_draining(self._take_in(request, folder))
             yield unpacked, folder
+
+    async def _take_in(self, request: web.Request, folder: Path) -> Unpacked:
+        server, body = self.server, folder / "body.json"
+        await receive(request, body, max_bytes=server.max_body_bytes, timeout=server.body_timeout)
+        arguments = (body, folder / IMAGE, folder / MASK, self.gate.limits)
+        try:
+            return await self.gate.inspectors.run(unpack, *arguments)
+        except ImageProcessDied:
+            # Perhaps through no fault of this body: one more try, which changes nothing else.
+            return await self.gate.inspectors.run(unpack, *arguments)
 
 
 def _validate(schema: type[Body], fields: Any) -> Body:
@@ -171,7 +173,9 @@ def _prefix(field: str, given: str | None, configured: str) -> str:
     try:
         check_key(f"{prefix}x")
     except InvalidObjectKey as exc:
-        raise _wrong(field, exc.message) from exc
+        raise _wrong(
+            field, "is no folder of a bucket: no `.` or `..`, no control characters, short parts"
+        ) from exc
     return prefix
 
 

@@ -4,8 +4,10 @@ from imgsvc.errors import (
     BodyTimeout,
     BodyTooLarge,
     CorruptImage,
+    DiskRefuses,
     ForbiddenUrl,
     ImageFileTooLarge,
+    ImageProcessDied,
     ImageTooComplex,
     ImageTooLarge,
     InvalidBase64,
@@ -41,7 +43,9 @@ _ANY_REFUSALS = (
     UnsupportedMediaType,
     InvalidRequest,
     QueueFull,
+    DiskRefuses,
     ShuttingDown,
+    ImageProcessDied,
 )
 _IMAGE_REFUSALS = (
     *_ANY_REFUSALS,

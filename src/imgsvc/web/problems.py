@@ -1,5 +1,6 @@
 """Errors as problem documents (RFC 9457)."""
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,6 @@ from imgsvc.errors import (
     MethodNotAllowed,
     NotFound,
     RequestError,
-    ServiceOverloaded,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,8 +32,8 @@ def problem_response(error: ImgsvcError, *, request_id: str) -> web.Response:
     headers = {}
     if isinstance(error, InvalidRequest):
         document["errors"] = list(error.errors)
-    if isinstance(error, ServiceOverloaded):
-        headers["Retry-After"] = str(error.retry_after)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
     return web.Response(

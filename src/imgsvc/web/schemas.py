@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from imgsvc.storage.keys import MAX_PREFIX_BYTES
+from imgsvc.web.unpack import LONGEST_TEXT
 
-MAX_PROMPT = 32_000
+MAX_PROMPT = LONGEST_TEXT
 """Characters; the limit of OpenAI's image models."""
 
 
@@ -153,8 +154,8 @@ class BatchRequest(_Request):
         None,
         max_length=MAX_PREFIX_BYTES,
         description=(
-            "Which images: those whose object key starts so, a folder with a slash at its end."
-            " Without it, the configured prefix."
+            "Which images: those in this folder of the input bucket and below. Without it, the"
+            " configured folder."
         ),
         examples=["input/spring/"],
     )

@@ -12,7 +12,15 @@ from typing import Any
 
 import orjson
 
-from imgsvc.errors import DiskRefuses, ImageError, ImgsvcError, InvalidBase64, InvalidJson
+from imgsvc.errors import (
+    DiskRefuses,
+    FieldError,
+    ImageError,
+    ImgsvcError,
+    InvalidBase64,
+    InvalidJson,
+    InvalidRequest,
+)
 from imgsvc.imaging.formats import SNIFF_BYTES
 from imgsvc.imaging.gate import (
     MAX_MASK_BYTES,
@@ -23,6 +31,15 @@ from imgsvc.imaging.gate import (
     inspect,
 )
 from imgsvc.web.decode import decode_base64
+
+LONGEST_TEXT = 32_000
+"""Characters of the longest text that a field takes, pictures aside."""
+
+MOST_FIELDS = 64
+"""More than twice as many fields as any tool has."""
+
+WRONG_TYPE = ()
+"""Stands in the fields for a list or table: no field takes one, or this."""
 
 PLACEHOLDER = "…"
 """Stands in the fields for a text that was taken out."""
@@ -49,7 +66,8 @@ class Unpacked:
 def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked:
     """Read the JSON document in the file body, and write its pictures to the other two.
 
-    Raises InvalidJson, or DiskRefuses if the pictures cannot be written.
+    Whatever the document is, the fields are small. Raises InvalidJson, InvalidRequest
+    for very many fields, or DiskRefuses if the pictures cannot be written.
     """
     try:
         fields = orjson.loads(body.read_bytes())
@@ -60,13 +78,26 @@ def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked
         ) from exc
     if not isinstance(fields, dict):
         return Unpacked(fields=None)
+    if len(fields) > MOST_FIELDS:
+        raise InvalidRequest(
+            [FieldError(field="body", message=f"has more than {MOST_FIELDS} fields")],
+            f"The body has more than {MOST_FIELDS} fields; see /docs for those there are.",
+        )
     found: ImageInfo | ImgsvcError | None = None
     if (text := _take(fields, "image_base64")) is not None:
         found = _unpack_image(text, image, limits)
     wrong: ImgsvcError | None = None
     if (text := _take(fields, "mask_base64")) is not None:
         wrong = _unpack_mask(text, mask, found if isinstance(found, ImageInfo) else None)
-    return Unpacked(fields=fields, image=found, mask=wrong)
+    small = {name[:100]: _small(value) for name, value in fields.items()}
+    return Unpacked(fields=small, image=found, mask=wrong)
+
+
+def _small(value: Any) -> Any:
+    """Return a value that the validation judges alike, but that costs nothing to hand over."""
+    if isinstance(value, list | dict):
+        return WRONG_TYPE
+    return value[: LONGEST_TEXT + 1] if isinstance(value, str) else value
 
 
 def _take(fields: dict[str, Any], name: str) -> str | None:
