@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from imgsvc.config import Settings
 from imgsvc.errors import ObjectNotFound
+from imgsvc.logs import REDACTED
 from standins.logs import Configure, logging_of_our_own
 from standins.pictures import as_base64, picture
 from standins.service import running_service
@@ -166,6 +167,67 @@ async def test_what_asyncio_tells_of_a_lost_task_has_no_dump_of_it(configure: Co
     assert line["event"] == "Task exception was never retrieved"
     assert line["exception"][0]["type"] == "builtins.ValueError"
     assert "canary" not in str(line)
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("logger", [log, logging.getLogger("aiohttp.server")])
+def test_an_error_comes_out_in_either_form_and_nothing_else_does(
+    configure: Configure,
+    capsys: pytest.CaptureFixture[str],
+    form: str,
+    logger: Any,
+) -> None:
+    lines = configure(format=form, secrets=("s3cr3t-key",))
+    try:
+        try:
+            fail("canary")
+        except ValueError as exc:
+            raise ObjectNotFound("The object s3cr3t-key\nforged=1 does not exist.") from exc
+    except ObjectNotFound:
+        logger.exception("item_crashed")
+    text = lines.text()
+    for part in ("item_crashed", "imgsvc.errors.ObjectNotFound", "builtins.ValueError", ":fail:"):
+        assert part in text
+    assert f"The object {REDACTED}" in text
+    assert "\nforged" not in text
+    for part in ("canary", "s3cr3t", "Traceback", str(Path(__file__).parent)):
+        assert part not in text
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_an_error_is_told_in_lines_that_are_indented(configure: Configure) -> None:
+    lines = configure(format="console")
+    try:
+        try:
+            fail("canary")
+        except ValueError as exc:
+            raise ExceptionGroup("canary", [ObjectNotFound("Gone."), OSError("canary")]) from exc
+    except ExceptionGroup:
+        log.exception("job_crashed")
+    first, *rest = lines.text().splitlines()
+    assert "job_crashed" in first
+    here = f"{__name__}:{test_on_a_terminal_an_error_is_told_in_lines_that_are_indented.__name__}"
+    assert [line.rstrip("0123456789") for line in rest] == [
+        "  builtins.ExceptionGroup",
+        f"      {here}:",
+        "    | imgsvc.errors.ObjectNotFound: Gone.",
+        "    | builtins.OSError",
+        "  caused by builtins.ValueError",
+        f"      {here}:",
+        f"      {__name__}:fail:",
+    ]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_line_that_cannot_be_written_is_lost_without_a_word_of_what_it_held(
+    configure: Configure, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    lines = configure(format=form)
+    lines.stream.close()
+    log.error("job_crashed", value="canary")
+    logging.getLogger("library").error("canary %s", "canary")
+    errors = capsys.readouterr().err
+    assert errors == "imgsvc: a log line was lost (builtins.ValueError)\n" * 2
 
 
 # -- the whole service ------------------------------------------------------------------

@@ -12,7 +12,8 @@ data or tell about the machine.
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import PurePath
 from types import TracebackType
@@ -66,8 +67,10 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _summarise_exception,
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty()) if console else _render_json
+    renderers: list[Processor] = (
+        [_exception_as_text, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        if console
+        else [_render_json]
     )
     structlog.configure(
         processors=[
@@ -79,14 +82,14 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_keep_first_line, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _Cleaner(secrets),
-                renderer,
+                *renderers,
             ],
         )
     )
@@ -97,6 +100,21 @@ def configure_logging(
     logging.getLogger("imgsvc").setLevel(config.level.upper())
     warnings.formatwarning = _format_warning
     logging.captureWarnings(capture=True)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream; of one that fails it tells no more than that it did."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the name and signature are logging's
+        """Say on stderr which type of error it was.
+
+        logging itself would print the event as it was given, with source paths and what
+        the cleaner takes out.
+        """
+        exc = sys.exc_info()[1]
+        if sys.stderr is not None and exc is not None:
+            with suppress(OSError):
+                sys.stderr.write(f"imgsvc: a log line was lost ({_type_name(exc)})\n")
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
@@ -213,6 +231,23 @@ def _chain(exc: BaseException | None, groups: int) -> list[dict[str, object]]:
         chain.append(entry)
         exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
     return chain
+
+
+def _exception_as_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Turn the summary of an exception into lines, which is what a terminal can show."""
+    if isinstance(summary := event.get("exception"), list):
+        event["exception"] = "\n".join(_lines(summary, "  "))
+    return event
+
+
+def _lines(chain: list[dict[str, Any]], indent: str) -> Iterator[str]:
+    """Yield an exception and what led to it; all but the first line of a group is indented."""
+    for number, entry in enumerate(chain):
+        message = f": {entry['message']}" if "message" in entry else ""
+        yield f"{indent}{'caused by ' if number else ''}{entry['type']}{message}"
+        yield from (f"{indent}    {place}" for place in entry["where"])
+        for part in entry.get("group", ()):
+            yield from _lines(part, f"{indent}  | ")
 
 
 def _type_name(exc: BaseException) -> str:
