@@ -122,6 +122,26 @@ async def test_a_web_page_in_place_of_s3_is_named(status: int, words: str) -> No
             await anext(storage.list("pictures", ""))
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("", "text/plain"),
+        ("<html><body>Welcome</body></html>", "text/html"),
+        ("<feed><Name>pictures</Name></feed>", "application/xml"),
+    ],
+)
+async def test_an_answer_200_that_is_not_of_s3_is_no_success(text: str, kind: str) -> None:
+    async def friendly(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        return web.Response(text=text, content_type=kind)
+
+    async with answering(friendly) as storage:
+        with pytest.raises(StorageError, match="does not answer like an S3 server"):
+            await storage.put("pictures", "a.png", b"data", content_type="image/png")
+        with pytest.raises(StorageError, match="does not answer like an S3 server"):
+            await anext(storage.list("pictures", ""))
+
+
 async def test_an_overloaded_storage_is_tried_three_times() -> None:
     requests: list[str] = []
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
 from imgsvc.errors import ObjectTooLarge
 from imgsvc.storage.base import ObjectInfo
-from imgsvc.storage.s3_errors import S3_ERRORS, Target, storage_error
+from imgsvc.storage.s3_errors import S3_ERRORS, Target, not_s3, storage_error
 from imgsvc.storage.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class S3Storage:
         """Store an object whole, or not at all; an existing one is replaced."""
         checksum = await asyncio.to_thread(_checksum, data, self._checksums)
         with self._mapped(bucket, key):
-            await self._client.put_object(
+            answer = await self._client.put_object(
                 Bucket=bucket,
                 Key=key,
                 # as a file it is sent in pieces; bytes would go out in one, stopping the loop
@@ -166,6 +166,8 @@ class S3Storage:
                 ContentType=content_type,
                 **checksum,
             )
+        if not answer.get("ETag"):  # a web server may say 200 to anything
+            raise not_s3(self._endpoint)
 
     async def get(self, bucket: str, key: str, *, max_bytes: int) -> bytes:
         """Return an object's content; raise ObjectTooLarge without reading a larger one."""
@@ -198,6 +200,8 @@ class S3Storage:
                 page = await anext(pages, None)
             if page is None:
                 return
+            if "IsTruncated" not in page:  # an empty answer, or XML of another kind
+                raise not_s3(self._endpoint)
             for entry in page.get("Contents", ()):
                 yield ObjectInfo(
                     key=entry["Key"], size=entry["Size"], modified=entry["LastModified"]

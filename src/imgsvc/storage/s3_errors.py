@@ -62,7 +62,7 @@ def storage_error(exc: Exception, target: Target) -> StorageError:
             status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             return _answered(exc.response.get("Error", {}).get("Code", ""), status, target)
         case _ if _is_unreadable(exc):
-            return _not_s3(target)
+            return not_s3(target.endpoint)
         case ParamValidationError() if target.key == "":
             return InvalidObjectKey("The object key is empty.")
         case ParamValidationError():
@@ -137,12 +137,12 @@ def _refused(code: str, status: int, target: Target) -> str:
         return "The storage lacks a feature in use. Try storage.checksums = when_required."
     if _PLAIN_CODE.fullmatch(code):
         return f"The storage at {target.endpoint} refused the call: {code} (HTTP {status})."
-    return _not_s3(target).message
+    return not_s3(target.endpoint).message
 
 
 def _no_object(target: Target) -> StorageError:
     if target.key is None:  # said of a listing: the endpoint leads into a bucket
-        return _not_s3(target)
+        return not_s3(target.endpoint)
     return ObjectNotFound(f"The object {target.key} is not in the bucket {target.bucket}.")
 
 
@@ -153,10 +153,10 @@ def _no_bucket(target: Target) -> BucketNotFound:
     )
 
 
-def _not_s3(target: Target) -> StorageError:
+def not_s3(endpoint: str) -> StorageError:
+    """Return the error for an answer that no S3 server gives."""
     return StorageError(
-        f"{target.endpoint} does not answer like an S3 server. "
-        "Correct storage.endpoint (COS_ENDPOINT)."
+        f"{endpoint} does not answer like an S3 server. Correct storage.endpoint (COS_ENDPOINT)."
     )
 
 
