@@ -3,6 +3,8 @@
     ImgsvcError
     ├── ConfigurationError          the service cannot start as configured
     ├── RequestError                the caller's request cannot be taken (4xx)
+    │   ├── MalformedRequest
+    │   ├── RequestHeadTooLarge
     │   ├── InvalidJson
     │   ├── InvalidRequest          with one entry a wrong field
     │   ├── InvalidBase64
@@ -124,6 +126,21 @@ class RequestError(ImgsvcError):
     status = 400
     code = "bad_request"
     title = "Bad request"
+
+
+class MalformedRequest(RequestError):
+    """What was sent is not a well-formed HTTP request, or has too many headers."""
+
+    code = "malformed_request"
+    title = "Malformed request"
+
+
+class RequestHeadTooLarge(RequestError):
+    """The request line or a header is too long. Shorten it."""
+
+    status = 431
+    code = "request_head_too_large"
+    title = "Request head too large"
 
 
 class InvalidJson(RequestError):

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -16,6 +18,7 @@ from aiohttp import web
 from imgsvc.app import Service, open_service
 from imgsvc.config import Settings
 from imgsvc.errors import ConfigurationError
+from imgsvc.web.connection import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -46,20 +49,28 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
     """
     with _listen(settings.server.host, settings.server.port) as sock:
         url = settings.server.public_url or _url_of(sock)
-        async with open_service(settings, base_url=url) as service:
-            runner = web.AppRunner(
-                service.app,
-                access_log=None,  # ours names the request and leaves queries out
-                auto_decompress=False,  # a small body must not grow into a large one
-                handle_signals=False,
-                shutdown_timeout=SHUTDOWN_TIMEOUT,
-            )
-            try:
-                await runner.setup()
-                await web.SockSite(runner, sock).start()
-                yield Server(url=url, service=service)
-            finally:
-                await runner.cleanup()
+        async with (
+            open_service(settings, base_url=url) as service,
+            _accepting(service.app, sock),
+        ):
+            yield Server(url=url, service=service)
+
+
+@asynccontextmanager
+async def _accepting(app: web.Application, sock: socket.socket) -> AsyncIterator[None]:
+    """Take connections, and answer their requests, while the context lasts."""
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    loop = asyncio.get_running_loop()
+    try:
+        await runner.setup()
+        connection = partial(Connection, cast("web.Server", runner.server), loop=loop)
+        acceptor = await loop.create_server(connection, sock=sock, backlog=BACKLOG)
+        try:
+            yield
+        finally:
+            acceptor.close()
+    finally:
+        await runner.cleanup()
 
 
 async def serve(settings: Settings) -> None:

@@ -16,6 +16,9 @@ from imgsvc.web.problems import from_http_exception, problem_response
 log = structlog.get_logger(__name__)
 
 HEADER = "X-Request-Id"
+SERVER = "imgsvc"
+"""The header of that name in every answer; it does not tell which versions run here."""
+
 _ACCEPTABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _QUIET = frozenset({"/health", "/health/live", "/health/ready"})
 
@@ -66,9 +69,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the request id on every answer, and do not tell which versions run here."""
+    """Put the request id and our name on every answer."""
     response.headers[HEADER] = request.get(REQUEST_ID, "")
-    response.headers["Server"] = "imgsvc"
+    response.headers["Server"] = SERVER
 
 
 MIDDLEWARES = (request_id, access_log, problems)
