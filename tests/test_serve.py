@@ -63,6 +63,25 @@ async def test_one_line_says_what_the_service_runs_on(tmp_path: Path) -> None:
         assert part in started
 
 
+@pytest.mark.parametrize(
+    ("variables", "warned"),
+    [
+        ({}, False),
+        ({"IMGSVC_SERVER__HOST": "0.0.0.0"}, True),  # noqa: S104 - that is what is warned of
+        ({"IMGSVC_SERVER__HOST": "0.0.0.0", "IMGSVC_SERVER__PUBLIC_URL": "http://a.b"}, False),  # noqa: S104
+    ],
+)
+async def test_links_that_would_lead_nowhere_are_warned_of_at_the_start(
+    tmp_path: Path, variables: dict[str, str], warned: bool
+) -> None:
+    async with server_process(tmp_path / "data", environment=variables) as server:
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("service_stopped")
+    output = "".join(server.output)
+    assert ("public_url_not_set" in output) is warned
+    assert ("name http://0.0.0.0:" in output) is warned
+
+
 async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_0(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

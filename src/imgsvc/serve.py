@@ -108,6 +108,12 @@ def _announce(settings: Settings, server: Server) -> None:
         log.warning("no_image_api", effect="edits are demo fallbacks", mend="set OPENAI_API_KEY")
     if not settings.server.is_loopback:
         log.warning("open_to_the_network", effect="anyone who can reach the port can use it")
+    if settings.server.links_lead_nowhere:
+        log.warning(
+            "public_url_not_set",
+            effect=f"links and the OpenAPI document name {server.url}",
+            mend="set server.public_url (IMGSVC_SERVER__PUBLIC_URL)",
+        )
 
 
 async def drain(service: Service, timeout: float, *, impatient: asyncio.Event) -> None:  # noqa: ASYNC109 - it gives up with a log line, not an error

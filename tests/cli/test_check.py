@@ -36,6 +36,7 @@ async def test_nothing_configured_is_all_right(capsys: pytest.CaptureFixture[str
     assert await check(None, connect=False, callback_url=None) == 0
     output = capsys.readouterr().out
     assert "storage: filesystem" in output
+    assert "server: will listen on 127.0.0.1:8000" in output
     assert "FAIL" not in output
 
 

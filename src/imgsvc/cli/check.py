@@ -89,7 +89,9 @@ def _check_plain(settings: Settings, report: _Report) -> None:
     server, storage = settings.server, settings.storage
     file = type(settings).model_config.get("toml_file") or "no file"
     report.ok(f"configuration: read from the environment and {file}")
-    report.ok(f"server: listens on {server.host}:{server.port}, {settings.workers.count} workers")
+    report.ok(
+        f"server: will listen on {server.host}:{server.port}, {settings.workers.count} workers"
+    )
     if isinstance(storage, S3Config):
         report.ok(f"storage: s3 at {storage.endpoint}, results in bucket {storage.output_bucket}")
     else:

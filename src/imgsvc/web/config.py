@@ -17,7 +17,8 @@ class ServerConfig(BaseModel):
         None,
         description=(
             "How callers reach the server: https://images.example.com. It goes into links and the"
-            " OpenAPI document; unset, it is the address the server listens on."
+            " OpenAPI document; unset, it is the address the server listens on, so set it if that"
+            " is 0.0.0.0 or ::."
         ),
     )
     drain_timeout: float = Field(
@@ -58,3 +59,11 @@ class ServerConfig(BaseModel):
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    @property
+    def links_lead_nowhere(self) -> bool:
+        """Whether links name 0.0.0.0 or ::, at which no caller reaches the server."""
+        try:
+            return self.public_url is None and ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
