@@ -59,6 +59,25 @@ def test_with_a_key_the_demo_tells_the_cost_and_asks_first(tmp_path: Path) -> No
     assert not (tmp_path / "demo-output").exists()
 
 
+async def test_the_demo_edits_with_the_model_and_quality_whose_price_it_tells(
+    tmp_path: Path,
+) -> None:
+    async with openai_standin() as standin:
+        done = await asyncio.to_thread(
+            demo,
+            tmp_path,
+            "--yes",
+            OPENAI_API_KEY=standin.api_key,
+            OPENAI_BASE_URL=standin.base_url,
+            OPENAI_IMAGE_MODEL="gpt-image-2.6-sunburst",
+            IMGSVC_OPENAI__QUALITY="high",
+        )
+        sent = {(call.fields["model"], call.fields["quality"]) for call in standin.calls}
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sent == {("gpt-image-2", "medium")}
+    assert "5 edits with gpt-image-2 at quality medium" in done.stdout
+
+
 async def test_a_demo_whose_image_api_refuses_fails_and_names_the_reason(tmp_path: Path) -> None:
     async with openai_standin() as standin:
         standin.fail_always("billing_not_active")

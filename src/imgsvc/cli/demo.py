@@ -13,7 +13,15 @@ from typing import Any
 import aiohttp
 import orjson
 
-from imgsvc.cli.demo_parts import DemoFailed, Receiver, Server, callback_receiver, demo_server
+from imgsvc.cli.demo_parts import (
+    MODEL,
+    QUALITY,
+    DemoFailed,
+    Receiver,
+    Server,
+    callback_receiver,
+    demo_server,
+)
 
 PROMPT = "Make the sky glow like a sunset"
 JOB_TIMEOUT = 300.0  # seconds
@@ -22,7 +30,7 @@ IMAGES = 5
 """Edits in one demo: one for each single tool, three in the batch."""
 
 USD_PER_IMAGE = 0.06
-"""Roughly one edit at quality medium: 1,500 image tokens in and 1,600 out, at 8 and 30 USD a
+"""Roughly one edit with MODEL at QUALITY: 1,500 image tokens in and 1,600 out, at 8 and 30 USD a
 million (OpenAI's price list, November 2026)."""
 
 
@@ -68,7 +76,8 @@ def _announce(server: Server, receiver: Receiver, *, agreed: bool) -> None:
         _say("Provider:  local demo engine (no OPENAI_API_KEY is set; nothing leaves this machine)")
         return
     cost = IMAGES * USD_PER_IMAGE
-    _say(f"Provider:  {server.provider}; {IMAGES} edits, roughly {cost:.2f} USD at quality medium")
+    _say(f"Provider:  {server.provider}; {IMAGES} edits with {MODEL} at quality {QUALITY}")
+    _say(f"Cost:      roughly {cost:.2f} USD")
     if not agreed:
         raise DemoFailed(
             "To agree, run `imgsvc demo --yes` or `make demo ARGS=--yes`;"

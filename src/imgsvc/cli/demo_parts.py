@@ -18,6 +18,9 @@ from imgsvc.errors import ImgsvcError
 START_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 10.0
 
+MODEL, QUALITY = "gpt-image-2", "medium"
+"""What an image API edits with, whatever is configured: the price told is that of these."""
+
 
 class DemoFailed(ImgsvcError):
     """The demo did not work."""
@@ -111,6 +114,8 @@ def _environment(data_dir: Path) -> dict[str, str]:
         f"{PREFIX}SERVER__HOST": "127.0.0.1",
         f"{PREFIX}SERVER__PORT": "0",
         f"{PREFIX}LOGS__FORMAT": "json",
+        f"{PREFIX}OPENAI__MODEL": MODEL,
+        f"{PREFIX}OPENAI__QUALITY": QUALITY,
     }
 
 
