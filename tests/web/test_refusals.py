@@ -20,6 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
     ("change", "status", "code"),
     [
         ({"image_base64": "not base64!"}, 400, "invalid_base64"),
+        ({"image_base64": ""}, 400, "invalid_base64"),
+        ({"image_base64": " \n"}, 400, "invalid_base64"),
         ({"image_base64": as_base64(b"hello world")}, 422, "not_an_image"),
         ({"image_base64": as_base64(b"%!PS-Adobe-3.0 EPSF-3.0\n")}, 415, "unsupported_image_type"),
         ({"image_base64": as_base64(b"<svg xmlns='x'/>")}, 415, "unsupported_image_type"),
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
         ({"mask_base64": as_base64(picture())}, 422, "invalid_mask"),
         ({"mask_base64": as_base64(picture(9, 9, mode="RGBA"))}, 422, "invalid_mask"),
         ({"mask_base64": "?"}, 400, "invalid_base64"),
+        ({"mask_base64": ""}, 400, "invalid_base64"),
         ({"image_base64": None, "image_url": "ftp://x/y.png"}, 400, "invalid_url"),
         ({"image_base64": None, "image_url": "http://10.0.0.1/y.png"}, 400, "forbidden_url"),
         ({"image_base64": None, "image_url": "http://169.254.169.254/"}, 400, "forbidden_url"),

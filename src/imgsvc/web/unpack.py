@@ -102,7 +102,7 @@ def _small(value: Any) -> Any:
 
 def _take(fields: dict[str, Any], name: str) -> str | None:
     text = fields.get(name)
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         return None  # the validation of the fields says what it should be
     fields[name] = PLACEHOLDER
     return text
