@@ -108,6 +108,26 @@ async def test_an_image_that_is_none_fails_and_leaves_the_others_alone(
     assert [request.filename for request in provider.requests] == ["b.png"]
 
 
+async def test_images_whose_names_are_no_keys_fail_by_name(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for name in (b"a\nb.png", b"c\xff.png", b"d\xff.txt", b"\xff/e.png", b"f.png"):
+        buckets.add(os.fsdecode(b"input/" + name), PNG)
+
+    body = await run(make_editor())
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (4, 1, 0, 3))
+    *failed, skipped = body["errors"]
+    assert sorted(line.partition(": ")[0] for line in failed) == [
+        "input/\\udcff/e.png",
+        "input/a\nb.png",
+        "input/c\\udcff.png",
+    ]
+    assert all("InvalidObjectKey: The object key holds" in line for line in failed)
+    assert skipped == "input/d\\udcff.txt: skipped, not an image"
+    assert manifest(buckets)["failed"] == 3
+
+
 async def test_a_large_object_is_refused_without_being_read(
     make_editor: MakeEditor, buckets: Buckets
 ) -> None:

@@ -128,13 +128,17 @@ async def test_special_files_are_not_opened(storage: FilesystemStorage, tmp_path
         await storage.get("input", "pipe.png", max_bytes=100)
 
 
-async def test_names_that_are_no_keys_are_left_out(
+async def test_files_whose_names_are_no_keys_are_listed_and_refused(
     storage: FilesystemStorage, tmp_path: Path
 ) -> None:
     bucket = os.fsencode(tmp_path / "files" / "input")
     for name in (b"not-utf-8-\xff.png", b"line\nbreak.png", b"fine.png"):
         os.mknod(bucket + b"/" + name)
-    assert await keys(storage) == ["fine.png"]
+    first, *odd = await keys(storage)
+    assert (first, odd) == ("fine.png", ["line\nbreak.png", "not-utf-8-\udcff.png"])
+    for key in odd:
+        with pytest.raises(InvalidObjectKey, match="Choose another name"):
+            await storage.get("input", key, max_bytes=100)
 
 
 async def test_a_large_folder_is_read_a_part_at_a_time(

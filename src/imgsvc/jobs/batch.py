@@ -171,8 +171,13 @@ class _Batch:
         )
 
     def _skip(self, found: ObjectInfo) -> None:
-        self.manifest.items.append(Item(input_key=found.key, state=ItemState.SKIPPED))
+        self.manifest.items.append(Item(input_key=_shown(found), state=ItemState.SKIPPED))
 
 
 def _failed(found: ObjectInfo, exc: Exception) -> Item:
-    return Item(input_key=found.key, state=ItemState.FAILED, error=describe(exc))
+    return Item(input_key=_shown(found), state=ItemState.FAILED, error=describe(exc))
+
+
+def _shown(found: ObjectInfo) -> str:
+    """Return the key as JSON can hold it; a file's name may have bytes that are not UTF-8."""
+    return found.key.encode(errors="backslashreplace").decode()

@@ -32,7 +32,11 @@ class Storage(Protocol):
         ...
 
     def list(self, bucket: str, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Yield the objects whose key starts with prefix, in key order, page by page."""
+        """Yield the objects whose key starts with prefix, in key order, page by page.
+
+        Nothing is left out in silence: a file whose name cannot be a key is listed, and
+        `get` refuses it with InvalidObjectKey.
+        """
         ...
 
     async def presign(self, bucket: str, key: str, *, expires_in: int) -> str:

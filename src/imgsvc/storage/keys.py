@@ -28,7 +28,9 @@ _RESULT_NAME = re.compile(rf".+_modified(_[0-9]+)?\.({'|'.join(sorted(_RESULT_EX
 def check_key(key: str) -> None:
     """Raise InvalidObjectKey unless key can be a path of plain file names below a folder."""
     if _CONTROL.search(key):
-        raise InvalidObjectKey("The object key holds a control character.")
+        raise InvalidObjectKey(
+            "The object key holds a control character, or is not UTF-8. Choose another name."
+        )
     if len(key.encode()) > MAX_KEY_BYTES:
         raise InvalidObjectKey(f"The object key is longer than {MAX_KEY_BYTES} bytes.")
     for segment in key.split("/"):

@@ -16,9 +16,10 @@ _NAMES_AT_ONCE = 10_000  # of one folder; a larger one is read several times
 def walk(root: Path, prefix: str, *, hidden: str) -> Iterator[ObjectInfo]:
     """Yield the regular files whose key starts with prefix.
 
-    Left out are symbolic links, the folder `hidden` right below root, and names that are
-    not valid keys. Folders are read when their turn comes, so files that come and go
-    meanwhile may or may not be seen.
+    Left out are symbolic links and the folder `hidden` right below root. Files whose
+    name is no valid key are yielded too; bytes that are not UTF-8 come as lone surrogates.
+    Folders are read when their turn comes, so files that come and go meanwhile may or may
+    not be seen.
     """
     start = prefix.rpartition("/")[0]
     if start:
@@ -32,9 +33,8 @@ def walk(root: Path, prefix: str, *, hidden: str) -> Iterator[ObjectInfo]:
         if key.split("/", 1)[0] == hidden:
             continue
         try:
-            check_key(key)
             status = (root / key).stat(follow_symlinks=False)
-        except (InvalidObjectKey, FileNotFoundError):
+        except FileNotFoundError:
             continue
         modified = datetime.fromtimestamp(status.st_mtime, UTC)
         yield ObjectInfo(key=key, size=status.st_size, modified=modified)
