@@ -15,10 +15,15 @@ from imgsvc.imaging.pool import open_image_pool
 from imgsvc.jobs import (
     BatchEditor,
     BlobFolder,
+    CallbackDeliverer,
+    Freezer,
     ImageEditor,
     ImageFetcher,
     JobBackend,
+    JobControl,
     JobRunner,
+    RunLimits,
+    hold,
     open_blobs,
 )
 from imgsvc.providers import EditRouter, open_router
@@ -64,13 +69,14 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        stack.enter_context(hold(settings.data_dir))
         blobs = await enter(open_blobs(settings.data_dir))
         editors = await enter(open_image_pool(settings.images))
         inspectors = await enter(open_image_pool(settings.images, processes=INSPECTORS))
         storage = await enter(_open_storage(settings, base_url))
         router = await enter(open_router(settings.openai, editors))
         session = await enter(open_session(settings.egress))
-        backend = await enter(settings.backend.open())
+        backend = await enter(settings.backend.open(settings.data_dir))
         opened = _Opened(
             blobs=blobs,
             gate=ImageGate(inspectors=inspectors, limits=settings.images.limits),
@@ -81,7 +87,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
-        await enter(_running(_job_runner(settings, opened), settings.workers.count))
+        await enter(_running(settings, opened))
         app = _application(settings, opened, readiness, base_url)
         yield Service(app=app, backend=backend, readiness=readiness, provider=router.name)
 
@@ -118,10 +124,13 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         blobs=opened.blobs,
         images=images,
         batches=batches,
-        sender=CallbackSender(opened.session, settings.callbacks),
-        schedule=settings.callbacks.schedule,
+        freezer=_freezer(settings, opened.blobs),
         config=settings.workers,
     )
+
+
+def _freezer(settings: Settings, blobs: BlobFolder) -> Freezer:
+    return Freezer(blobs=blobs, first_delay=settings.callbacks.schedule[0])
 
 
 def _application(
@@ -144,6 +153,12 @@ def _application(
         base_url=base_url,
         intake=intake,
         backend=opened.backend,
+        control=JobControl(
+            backend=opened.backend,
+            blobs=opened.blobs,
+            freezer=_freezer(settings, opened.blobs),
+            provider=opened.router.name,
+        ),
         storage=opened.storage,
         buckets=settings.storage,
         provider=opened.router.name,
@@ -153,11 +168,23 @@ def _application(
 
 
 @asynccontextmanager
-async def _running(runner: JobRunner, workers: int) -> AsyncIterator[None]:
-    """Run the workers while the context lasts; if they fail, so does the service."""
+async def _running(settings: Settings, opened: _Opened) -> AsyncIterator[None]:
+    """Run workers and deliveries while the context lasts; if they fail, so does the service."""
+    runner = _job_runner(settings, opened)
+    deliverer = CallbackDeliverer(
+        backend=opened.backend,
+        blobs=opened.blobs,
+        sender=CallbackSender(opened.session, settings.callbacks),
+        schedule=settings.callbacks.schedule,
+    )
+    limits = RunLimits(
+        workers=settings.workers.count,
+        callbacks=settings.callbacks.concurrency,
+        callbacks_per_host=settings.callbacks.per_host,
+    )
     async with asyncio.TaskGroup() as group:
         task = group.create_task(
-            runner.backend.run(runner.process, runner.deliver, workers=workers), name="workers"
+            opened.backend.run(runner.process, deliverer.deliver, limits), name="workers"
         )
         try:
             yield

@@ -18,7 +18,11 @@
     │   ├── BodyTooLarge
     │   ├── BodyTimeout
     │   ├── BodyAborted
-    │   └── UnsupportedMediaType
+    │   ├── UnsupportedMediaType
+    │   ├── InvalidIdempotencyKey
+    │   ├── IdempotencyKeyReused
+    │   ├── InvalidCursor
+    │   └── InvalidEventId
     ├── ServiceOverloaded           come back later (503)
     │   ├── QueueFull
     │   ├── DiskRefuses
@@ -55,7 +59,17 @@
     │   ├── InvalidObjectKey
     │   ├── StorageAccessDenied
     │   └── StorageUnreachable
-    └── JobTimeout                  the job as a whole took too long
+    ├── JobTimeout                  the job as a whole took too long
+    ├── JobCancelled                the caller no longer wanted it
+    ├── JobPoisoned                 it was begun too often without an end
+    ├── PayloadLost                 the image that came with the request is gone
+    └── JobError                    the job is not in the state for this (4xx)
+        ├── JobNotFound
+        ├── JobFinished
+        ├── JobNotFinished
+        ├── JobHasNoResult
+        ├── JobNotRetryable
+        └── CallbackNotSettled
 
 A message is public: it says what is wrong and how to mend it, and never holds a
 secret, a path of this machine or a traceback. The class docstring is the default
@@ -260,6 +274,35 @@ class UnsupportedMediaType(RequestError):
     status = 415
     code = "unsupported_media_type"
     title = "Unsupported media type"
+
+
+class InvalidIdempotencyKey(RequestError):
+    """Send one Idempotency-Key of 1 to 255 printable ASCII characters."""
+
+    code = "invalid_idempotency_key"
+    title = "Invalid Idempotency-Key"
+
+
+class IdempotencyKeyReused(RequestError):
+    """This Idempotency-Key came with another request before. Use a new key for a new request."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    title = "Idempotency-Key used before"
+
+
+class InvalidCursor(RequestError):
+    """The cursor is not one that this server gave for this list. Start without a cursor."""
+
+    code = "invalid_cursor"
+    title = "Invalid cursor"
+
+
+class InvalidEventId(RequestError):
+    """Last-Event-ID must be the number of an event of this job."""
+
+    code = "invalid_event_id"
+    title = "Invalid Last-Event-ID"
 
 
 # -- load -------------------------------------------------------------------------------
@@ -561,3 +604,82 @@ class JobTimeout(ImgsvcError):
     status = 504
     code = "job_timed_out"
     title = "Job timed out"
+
+
+class JobCancelled(ImgsvcError):
+    """The job was cancelled. Submit it again if the result is wanted after all."""
+
+    status = 409
+    code = "job_cancelled"
+    title = "Job cancelled"
+
+
+class JobPoisoned(ImgsvcError):
+    """The service was lost each time it began this job. Try again with another image."""
+
+    code = "job_poisoned"
+    title = "Job given up"
+
+
+class PayloadLost(ImgsvcError):
+    """The image that came with the request is no longer on the server's disk. Send it again."""
+
+    code = "payload_lost"
+    title = "Payload lost"
+
+
+class JobError(ImgsvcError):
+    """The job is not in the state for this."""
+
+    status = 409
+    code = "job_error"
+    title = "Job in another state"
+
+
+class JobNotFound(JobError):
+    """There is no job with this id, or no longer: finished jobs are kept for some days."""
+
+    status = 404
+    code = "job_not_found"
+    title = "Job not found"
+
+
+class JobFinished(JobError):
+    """The job has ended already, so it cannot be cancelled."""
+
+    code = "job_finished"
+    title = "Job finished"
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+        super().__init__(f"The job has ended already, as {state}: it cannot be cancelled.")
+
+
+class JobNotFinished(JobError):
+    """The job has not ended yet. Wait for its callback, or ask again later."""
+
+    code = "job_not_finished"
+    title = "Job not finished"
+    retryable = True
+    retry_after = 2
+
+
+class JobHasNoResult(JobError):
+    """The job ended without a result; its `error` says why."""
+
+    code = "job_has_no_result"
+    title = "Job has no result"
+
+
+class JobNotRetryable(JobError):
+    """Only a job that failed, was cancelled or ended with errors can be done again."""
+
+    code = "job_not_retryable"
+    title = "Job cannot be done again"
+
+
+class CallbackNotSettled(JobError):
+    """The job's callback is not settled, so it cannot be delivered again."""
+
+    code = "callback_not_settled"
+    title = "Callback not settled"

@@ -117,10 +117,10 @@ def _announce(settings: Settings, server: Server) -> None:
 
 
 async def drain(service: Service, timeout: float, *, impatient: asyncio.Event) -> None:  # noqa: ASYNC109 - it gives up with a log line, not an error
-    """Take no new jobs and finish the accepted ones, within `timeout` seconds.
+    """Take no new jobs and finish those in work, within `timeout` seconds.
 
-    It also ends when `impatient` is set. What is left then is logged, and lost with the
-    process.
+    It also ends when `impatient` is set. What is left then is logged, and goes on at the
+    next start.
     """
     service.readiness.drain()
     log.info("draining", timeout=timeout, **_left(service))

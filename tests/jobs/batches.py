@@ -1,5 +1,6 @@
 """Batches to run, on buckets that can be told to fail."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Any
 
 from imgsvc.errors import StorageError
 from imgsvc.jobs import BatchEditor
-from imgsvc.jobs.models import Outcome
+from imgsvc.jobs.bodies import Ending
 from imgsvc.storage import FilesystemConfig, FilesystemStorage, ObjectInfo
 from imgsvc.storage.links import LinkSigner
-from jobs.parts import JOB_ID, batch_spec, make_job
+from jobs.parts import JOB_ID, Told, batch_spec, make_job
 
 MakeEditor = Callable[..., BatchEditor]
 
@@ -65,13 +66,27 @@ class Buckets(FilesystemStorage):
 
 async def run(editor: BatchEditor, *, job_id: str = JOB_ID, **spec: Any) -> dict[str, Any]:
     """Do a batch and return its callback."""
+    return callback(await end(editor, job_id=job_id, **spec))
+
+
+async def end(
+    editor: BatchEditor,
+    *,
+    told: Told | None = None,
+    cancelled: asyncio.Event | None = None,
+    job_id: str = JOB_ID,
+    **spec: Any,
+) -> Ending:
+    """Do a batch and return how it ended."""
     asked = batch_spec(**spec)
-    return callback(await editor.run(make_job(asked, job_id=job_id), asked))
+    return await editor.run(
+        make_job(asked, job_id=job_id), asked, (told or Told()).story, cancelled or asyncio.Event()
+    )
 
 
-def callback(outcome: Outcome) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(b"".join(outcome.body))
-    assert body["status"] == outcome.state.value
+def callback(ending: Ending) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(b"".join(ending.body))
+    assert body["status"] == ending.outcome.state.value
     return body
 
 

@@ -18,18 +18,21 @@ from imgsvc.imaging.pool import ImagePool, open_image_pool
 from imgsvc.jobs import (
     BatchEditor,
     BlobFolder,
+    CallbackDeliverer,
+    Freezer,
     ImageEditor,
     ImageFetcher,
     JobRunner,
     WorkersConfig,
     open_blobs,
 )
+from imgsvc.jobs.sqlite.writer import open_database
 from imgsvc.providers import EditRouter, LocalProvider
 from imgsvc.storage import FilesystemConfig
 from jobs.batches import Buckets, MakeEditor
 from jobs.fetching import LOOPBACK, make_fetcher
 from jobs.parts import ScriptedProvider
-from jobs.runners import MakeImageEditor, MakeRunner, RecordingBackend
+from jobs.runners import MakeDeliverer, MakeImageEditor, MakeRunner, RecordingBackend
 from standins.receiver import Receiver, callback_receiver
 
 
@@ -96,9 +99,10 @@ def make_editor(
     return make
 
 
-@pytest.fixture
-def backend() -> RecordingBackend:
-    return RecordingBackend()
+@pytest_asyncio.fixture(loop_scope="session")
+async def backend(tmp_path: Path) -> AsyncIterator[RecordingBackend]:
+    async with open_database(tmp_path / "jobs.db") as database:
+        yield RecordingBackend(database, max_queued=100)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -138,14 +142,11 @@ def make_image_editor(
 def make_runner(
     blobs: BlobFolder,
     backend: RecordingBackend,
-    session: aiohttp.ClientSession,
     make_image_editor: MakeImageEditor,
     make_editor: MakeEditor,
 ) -> MakeRunner:
     def make(
         provider: ScriptedProvider | None = None,
-        *,
-        schedule: Sequence[float] = (0, 0),
         **config: Any,
     ) -> JobRunner:
         return JobRunner(
@@ -153,9 +154,24 @@ def make_runner(
             blobs=blobs,
             images=make_image_editor(provider),
             batches=make_editor(provider),
+            freezer=Freezer(blobs=blobs, first_delay=0),
+            config=WorkersConfig(**config),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_deliverer(
+    blobs: BlobFolder, backend: RecordingBackend, session: aiohttp.ClientSession
+) -> MakeDeliverer:
+    def make(schedule: Sequence[float] = (0, 0)) -> CallbackDeliverer:
+        return CallbackDeliverer(
+            backend=backend,
+            blobs=blobs,
             sender=CallbackSender(session, CallbacksConfig()),
             schedule=schedule,
-            config=WorkersConfig(**config),
+            random=lambda: 0.5,
         )
 
     return make

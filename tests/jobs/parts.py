@@ -5,12 +5,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.gate import ImageInfo
-from imgsvc.jobs.models import BatchSpec, BlobRef, ImageSpec, Job, JobKind, RemoteImage, StoredImage
+from imgsvc.jobs import JobBackend
+from imgsvc.jobs.models import (
+    BatchSpec,
+    BlobRef,
+    EventType,
+    ImageSpec,
+    Job,
+    JobKind,
+    NewJob,
+    RemoteImage,
+    StoredImage,
+)
+from imgsvc.jobs.story import Story
 from imgsvc.providers import EditRequest
 
 JOB_ID = "0c0ffee0-1234-4abc-8def-0123456789ab"
@@ -46,12 +58,40 @@ def batch_spec(**fields: Any) -> BatchSpec:
 
 def make_job(spec: ImageSpec | BatchSpec, *, job_id: str = JOB_ID, **fields: Any) -> Job:
     given: dict[str, Any] = {
+        "seq": 1,
+        "client": "client-1",
+        "priority": 5,
         "callback_url": CALLBACK_URL,
         "request_id": "req-7",
         "webhook_id": "msg_42",
+        "retry_of": None,
         "accepted_at": datetime.now(UTC),
     }
     return Job(id=job_id, spec=spec, **given | fields)
+
+
+def new_job(**fields: Any) -> NewJob:
+    """Return what is asked of the record; by default for an image that nothing can fetch."""
+    given: dict[str, Any] = {
+        "spec": image_spec(filename="a.png"),
+        "request_id": "req-1",
+        "callback_url": CALLBACK_URL,
+    }
+    return NewJob(**given | fields)
+
+
+@dataclass(slots=True)
+class Told:
+    """Stands for the record where only a job's story goes to it."""
+
+    events: list[tuple[EventType, dict[str, Any]]] = field(default_factory=list)
+
+    def record_event(self, _job_id: str, kind: EventType, data: Mapping[str, Any]) -> None:
+        self.events.append((kind, {k: v for k, v in data.items() if v is not None}))
+
+    @property
+    def story(self) -> Story:
+        return Story(backend=cast("JobBackend", self), job_id=JOB_ID)
 
 
 def stored(blob: BlobRef, *, width: int = 64, height: int = 48) -> StoredImage:

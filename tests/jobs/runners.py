@@ -5,49 +5,45 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from imgsvc.callbacks import Verdict
-from imgsvc.jobs import ImageEditor, JobRunner
-from imgsvc.jobs.memory import MemoryBackend
-from imgsvc.jobs.models import BatchSpec, BlobRef, ImageSpec, Job, JobState
+from imgsvc.jobs import CallbackDeliverer, ImageEditor, JobRunner, RunLimits
+from imgsvc.jobs.backend import Frozen
+from imgsvc.jobs.models import BatchSpec, ImageSpec, Job, JobState, NewJob, Outcome
+from imgsvc.jobs.sqlite import SqliteBackend
+from jobs.backends import nothing, until_settled
 from jobs.parts import image_spec, stored
 from standins.pictures import picture
 from standins.receiver import Receiver
 
 MakeImageEditor = Callable[..., ImageEditor]
 MakeRunner = Callable[..., JobRunner]
+MakeDeliverer = Callable[..., CallbackDeliverer]
 
 PNG = picture()
 
 
-class RecordingBackend(MemoryBackend):
-    """A real record of jobs that notes what it was told."""
+class RecordingBackend(SqliteBackend):
+    """A real record of jobs that notes how they ended."""
 
-    def __init__(self) -> None:
-        super().__init__(max_queued=100, max_callbacks=100)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.finished: list[tuple[str, int, JobState]] = []
-        self.verdicts: dict[str, Verdict] = {}
-        self.frozen: BlobRef | None = None  # the last body
 
-    async def finish(
-        self, job_id: str, token: int, state: JobState, callback_body: BlobRef
-    ) -> bool:
-        won = await super().finish(job_id, token, state, callback_body)
+    async def finish(self, job_id: str, token: int, outcome: Outcome, callback: Frozen) -> bool:
+        won = await super().finish(job_id, token, outcome, callback)
         if won:
-            self.finished.append((job_id, token, state))
-            self.frozen = callback_body
+            self.finished.append((job_id, token, outcome.state))
         return won
-
-    async def record_delivery(self, job_id: str, verdict: Verdict) -> None:
-        self.verdicts[job_id] = verdict
-        await super().record_delivery(job_id, verdict)
 
 
 @asynccontextmanager
-async def running(runner: JobRunner, *, workers: int = 2) -> AsyncIterator[None]:
-    """Run the workers while the context lasts, as the service does."""
+async def running(
+    runner: JobRunner, deliverer: CallbackDeliverer | None = None, *, workers: int = 2
+) -> AsyncIterator[None]:
+    """Run the workers while the context lasts, as the service does; callbacks if asked for."""
+    deliver = deliverer.deliver if deliverer else nothing
     async with asyncio.TaskGroup() as group:
         task = group.create_task(
-            runner.backend.run(runner.process, runner.deliver, workers=workers)
+            runner.backend.run(runner.process, deliver, RunLimits(workers=workers))
         )
         try:
             yield
@@ -66,14 +62,17 @@ async def accept(
     if spec is None:
         blob = await runner.blobs.put([PNG], content_type="image/png")
         spec = image_spec(image=stored(blob), filename="a.png")
-    return await runner.backend.accept(spec, callback_url=receiver.url, request_id=request_id)
+    new = NewJob(spec=spec, callback_url=receiver.url, request_id=request_id)
+    return (await runner.backend.accept(new)).job
 
 
-async def run_one(runner: JobRunner, receiver: Receiver, **job: Any) -> dict[str, Any]:
+async def run_one(
+    runner: JobRunner, deliverer: CallbackDeliverer, receiver: Receiver, **job: Any
+) -> dict[str, Any]:
     """Do one job to its very end and return its one callback."""
     accepted = await accept(runner, receiver, **job)
-    async with running(runner):
-        await runner.backend.drain()
+    async with running(runner, deliverer):
+        await until_settled(runner.backend, accepted)
     body: dict[str, Any] = (await receiver.next()).json
     assert body["job_id"] == accepted.id
     assert len(receiver.received) == 1

@@ -6,10 +6,10 @@ import pytest
 
 from imgsvc.errors import CorruptImage, ProviderRefusedContent, ProviderTimeout
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.jobs.models import JobState
+from imgsvc.jobs.models import EventType, JobState, StoredResult
 from imgsvc.providers import EditOptions, EditRequest
-from jobs.batches import MANIFEST, Buckets, MakeEditor, callback, counts, manifest, run
-from jobs.parts import JOB_ID, ScriptedProvider, batch_spec, edited, fails, files, hangs, make_job
+from jobs.batches import MANIFEST, Buckets, MakeEditor, callback, counts, end, manifest, run
+from jobs.parts import JOB_ID, ScriptedProvider, Told, edited, fails, files, hangs
 from standins.pictures import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -211,10 +211,74 @@ async def test_the_state_of_the_outcome_is_that_of_the_callback(
     make_editor: MakeEditor, buckets: Buckets
 ) -> None:
     buckets.add("input/a.png", PNG)
-    asked = batch_spec()
-    editor = make_editor(ScriptedProvider(default=fails(CorruptImage())))
+    ending = await end(make_editor(ScriptedProvider(default=fails(CorruptImage()))))
 
-    outcome = await editor.run(make_job(asked), asked)
+    body, outcome = callback(ending), ending.outcome
+    assert (outcome.state, body["status"]) == (JobState.FAILED, "failed")
+    assert (outcome.error, outcome.provider) == (body["error"], body["provider"])
+    assert outcome.result == StoredResult(bucket="output", key=MANIFEST)
 
-    assert outcome.state is JobState.FAILED
-    assert callback(outcome)["status"] == "failed"
+
+async def test_the_story_tells_every_call_and_every_item_with_how_many_there_are(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for key in ("a", "b", "c"):
+        buckets.add(f"input/{key}.png", PNG)
+    told = Told()
+    provider = ScriptedProvider(by_name={"b.png": fails(ProviderTimeout())})
+
+    await end(make_editor(provider), told=told, concurrency=1)
+
+    calls = [data for kind, data in told.events if kind is EventType.PROVIDER_CALLED]
+    assert [call.get("error") for call in calls] == [None, "provider_timeout", None]
+    fallbacks = [data for kind, data in told.events if kind is EventType.FALLBACK]
+    assert fallbacks == [{"reason": "provider_timeout"}]
+    items = [data for kind, data in told.events if kind is EventType.ITEM_DONE]
+    assert [(item["key"], item["state"], item["done"]) for item in items] == [
+        ("input/a.png", "processed", 1),
+        ("input/b.png", "fallback_local", 2),
+        ("input/c.png", "processed", 3),
+    ]
+    assert items[-1]["total"] == 3
+
+
+# -- a batch that is cancelled ------------------------------------------------------------
+
+
+async def test_a_cancelled_batch_tells_what_was_done_and_begins_nothing_more(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for number in range(9):
+        buckets.add(f"input/{number}.png", PNG)
+    cancelled = asyncio.Event()
+
+    async def cancel_and_hang(request: EditRequest) -> EncodedImage:
+        cancelled.set()
+        return await hangs(request)
+
+    provider = ScriptedProvider(by_name={"2.png": cancel_and_hang})
+    ending = await end(make_editor(provider), cancelled=cancelled, concurrency=1)
+
+    body = callback(ending)
+    assert (body["status"], counts(body)) == ("cancelled", (3, 2, 0, 1))
+    assert body["error"].startswith("JobCancelled: ")
+    assert body["errors"][0].startswith("input/2.png: JobCancelled: ")
+    assert [request.filename for request in provider.requests] == ["0.png", "1.png", "2.png"]
+    assert provider.in_flight == 0
+    document = manifest(buckets)
+    assert (document["status"], len(document["items"])) == ("cancelled", 3)
+
+
+async def test_a_batch_that_is_cancelled_before_its_first_image_leaves_an_empty_manifest(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/a.png", PNG)
+    cancelled = asyncio.Event()
+    cancelled.set()
+    provider = ScriptedProvider(default=hangs)
+
+    ending = await end(make_editor(provider), cancelled=cancelled)
+
+    assert ending.outcome.state is JobState.CANCELLED
+    assert counts(callback(ending)) == (0, 0, 0, 0)
+    assert manifest(buckets)["items"] == []

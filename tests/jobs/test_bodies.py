@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgsvc.errors import ImgsvcError, JobCancelled, JobTimeout
 from imgsvc.jobs.bodies import (
     BatchCallback,
     CallbackBody,
+    Ending,
     ImageToBase64Callback,
     ImageToStorageCallback,
     encode,
-    failed_body,
+    unfinished,
 )
-from imgsvc.jobs.models import BatchSpec, ImageSpec, JobKind
+from imgsvc.jobs.models import BatchSpec, ImageSpec, JobKind, JobState
 from jobs.parts import JOB_ID, batch_spec, image_spec, make_job
 
 MARK = '"result_image_base64":"'
@@ -87,6 +89,10 @@ def test_a_field_without_a_value_is_left_out(body: CallbackBody) -> None:
     assert document == {k: v for k, v in body.model_dump().items() if v is not None}
 
 
+def failed(spec: ImageSpec | BatchSpec) -> Ending:
+    return unfinished(make_job(spec), JobTimeout("too long"), provider="openai")
+
+
 SINGLE_FAILED = {"status", "job_id", "filename", "error", "provider", "fallback"}
 
 
@@ -106,9 +112,7 @@ SINGLE_FAILED = {"status", "job_id", "filename", "error", "provider", "fallback"
 def test_a_failed_job_has_these_fields_and_no_others(
     spec: ImageSpec | BatchSpec, fields: set[str]
 ) -> None:
-    body = failed_body(make_job(spec), provider="openai", error="JobTimeout: too long")
-
-    document = decode(encode(body))
+    document = decode(failed(spec).body)
     assert set(document) == fields
     assert (document["status"], document["error"]) == ("failed", "JobTimeout: too long")
     assert (document["job_id"], document["provider"]) == (JOB_ID, "openai")
@@ -116,16 +120,27 @@ def test_a_failed_job_has_these_fields_and_no_others(
 
 
 def test_a_failed_batch_counts_nothing() -> None:
-    body = failed_body(make_job(batch_spec()), provider="openai", error="JobTimeout: too long")
-
-    document = decode(encode(body))
+    document = decode(failed(batch_spec()).body)
     assert {document[name] for name in COUNTERS} == {0}
     assert document["errors"] == []
 
 
 @given(filename=filenames)
 def test_a_failed_job_echoes_any_file_name_exactly(filename: str | None) -> None:
-    job = make_job(image_spec(filename=filename))
-
-    document = decode(encode(failed_body(job, provider="openai", error="CorruptImage: broken")))
+    document = decode(failed(image_spec(filename=filename)).body)
     assert document.get("filename") == filename
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(JobTimeout("too long"), JobState.FAILED), (JobCancelled(), JobState.CANCELLED)],
+)
+def test_a_job_without_a_result_says_the_same_in_record_and_callback(
+    error: ImgsvcError, state: JobState
+) -> None:
+    ending = unfinished(make_job(image_spec()), error, provider="openai")
+
+    document = decode(ending.body)
+    assert ending.outcome.state is state
+    assert (document["status"], document["error"]) == (state.value, ending.outcome.error)
+    assert (document["provider"], ending.outcome.provider) == ("openai", "openai")

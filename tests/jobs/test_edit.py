@@ -9,15 +9,25 @@ from imgsvc.errors import (
     ImgsvcError,
     InvalidMask,
     NotAnImage,
+    PayloadLost,
     ProviderTimeout,
     StorageAccessDenied,
     UnsupportedImageType,
 )
 from imgsvc.jobs import BlobFolder, ImageEditor
-from imgsvc.jobs.models import ImageSpec, JobKind, JobState, RemoteImage
+from imgsvc.jobs.bodies import Ending
+from imgsvc.jobs.models import (
+    EventType,
+    ImageSpec,
+    InlineResult,
+    JobKind,
+    JobState,
+    RemoteImage,
+    StoredResult,
+)
 from imgsvc.providers import EditOptions
 from jobs.batches import Buckets
-from jobs.parts import JOB_ID, ScriptedProvider, fails, files, image_spec, make_job, stored
+from jobs.parts import JOB_ID, ScriptedProvider, Told, fails, files, image_spec, make_job, stored
 from jobs.runners import MakeImageEditor
 from standins.pictures import as_base64, picture
 from standins.receiver import Receiver, reply
@@ -29,10 +39,16 @@ PNG = picture()
 
 async def run(editor: ImageEditor, spec: ImageSpec) -> dict[str, Any]:
     """Do the job and return its callback."""
-    outcome = await editor.run(make_job(spec), spec)
-    assert outcome.state is JobState.COMPLETED
-    body: dict[str, Any] = json.loads(b"".join(outcome.body))
+    ending = await end(editor, spec)
+    body: dict[str, Any] = json.loads(b"".join(ending.body))
     return body
+
+
+async def end(editor: ImageEditor, spec: ImageSpec, told: Told | None = None) -> Ending:
+    """Do the job and return how it ended."""
+    ending = await editor.run(make_job(spec), spec, (told or Told()).story)
+    assert ending.outcome.state is JobState.COMPLETED
+    return ending
 
 
 async def sent(blobs: BlobFolder, data: bytes = PNG, **fields: Any) -> ImageSpec:
@@ -75,6 +91,55 @@ async def test_the_result_goes_to_the_bucket_and_the_callback_has_these_fields_a
         "expires_in": 900,
     }
     assert buckets.outputs() == {key: PNG}
+
+
+async def test_the_record_says_where_in_the_body_the_picture_is(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    ending = await end(make_image_editor(), await sent(blobs, filename='"result_image_base64":"'))
+
+    result, body = ending.outcome.result, b"".join(ending.body)
+    assert isinstance(result, InlineResult)
+    text = body[result.offset : result.offset + result.length]
+    assert (text.decode(), result.media_type) == (as_base64(PNG), "image/png")
+
+
+async def test_the_record_says_where_in_the_bucket_the_picture_is(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder, buckets: Buckets
+) -> None:
+    told = Told()
+    spec = await sent(blobs, kind=JobKind.IMAGE_TO_STORAGE)
+    ending = await end(make_image_editor(), spec, told)
+
+    [key] = buckets.outputs()
+    assert ending.outcome.result == StoredResult(bucket="output", key=key)
+    assert [kind for kind, _ in told.events] == [EventType.PROVIDER_CALLED, EventType.STORED]
+    assert told.events[1][1] == {"object_key": key, "bytes": len(PNG)}
+
+
+async def test_the_story_tells_what_the_provider_failed_with_and_that_another_stepped_in(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    told = Told()
+    provider = ScriptedProvider(default=fails(ProviderTimeout()))
+    ending = await end(make_image_editor(provider), await sent(blobs), told)
+
+    (called, call), (fell_back, why) = told.events
+    assert (called, fell_back) == (EventType.PROVIDER_CALLED, EventType.FALLBACK)
+    assert (call["provider"], call["error"]) == ("scripted", "provider_timeout")
+    assert why == {"reason": "provider_timeout"}
+    assert ending.outcome.fallback_reason == "provider_timeout"
+
+
+async def test_a_picture_that_is_no_longer_on_disk_is_said_to_be_lost(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder
+) -> None:
+    spec, provider = await sent(blobs), ScriptedProvider()
+    await blobs.delete(spec.blobs)
+
+    with pytest.raises(PayloadLost):
+        await end(make_image_editor(provider), spec)
+    assert provider.requests == []
 
 
 async def test_a_job_without_a_file_name_has_none_in_its_callback(

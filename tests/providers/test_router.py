@@ -1,17 +1,25 @@
 import inspect
 import io
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
 from imgsvc import errors
-from imgsvc.errors import CorruptImage, ProviderError
+from imgsvc.errors import CorruptImage, ImgsvcError, ProviderError, ProviderTimeout
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import EditOptions, EditRequest, LocalProvider, OpenAIConfig, open_router
+from imgsvc.providers import (
+    EditOptions,
+    EditRequest,
+    LocalProvider,
+    OpenAIConfig,
+    ProviderCall,
+    open_router,
+)
 from imgsvc.providers.router import REACTIONS, EditRouter, Reaction
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin
@@ -38,6 +46,10 @@ FAILS: list[type[ProviderError]] = [
     errors.ProviderRefusedImage,
     errors.ProviderRefusedParameter,
 ]
+
+
+def ignore(_call: ProviderCall) -> None:
+    """Take no note of a call."""
 
 
 class FailingProvider:
@@ -68,7 +80,7 @@ async def test_the_local_engine_steps_in_and_says_so(
 ) -> None:
     router = EditRouter(FailingProvider(kind()), LocalProvider(pool))
     with capture_logs() as logs:
-        result = await router.edit(make_request(), fallback_allowed=True)
+        result = await router.edit(make_request(), fallback_allowed=True, observe=ignore)
 
     assert (result.provider, result.fallback_reason) == ("local", kind.code)
     assert logs == [
@@ -87,7 +99,7 @@ async def test_no_error_falls_back_if_the_caller_wants_none(
 ) -> None:
     router = EditRouter(FailingProvider(kind()), LocalProvider(pool))
     with pytest.raises(kind):
-        await router.edit(make_request(), fallback_allowed=False)
+        await router.edit(make_request(), fallback_allowed=False, observe=ignore)
 
 
 @pytest.mark.parametrize("error", [*(kind() for kind in FAILS), CorruptImage(), RuntimeError()])
@@ -96,7 +108,27 @@ async def test_what_the_caller_or_a_bug_caused_never_falls_back(
 ) -> None:
     router = EditRouter(FailingProvider(error), LocalProvider(pool))
     with pytest.raises(type(error)):
-        await router.edit(make_request(), fallback_allowed=True)
+        await router.edit(make_request(), fallback_allowed=True, observe=ignore)
+
+
+@pytest.mark.parametrize("error", [ProviderTimeout(), CorruptImage(), None])
+async def test_every_call_is_told_of_with_what_it_failed_with(
+    error: Exception | None,
+    config: OpenAIConfig,
+    pool: ImagePool,
+    make_request: MakeRequest,
+) -> None:
+    calls: list[ProviderCall] = []
+    failing = FailingProvider(error) if error else None
+    async with open_router(config, pool) as working:
+        router = EditRouter(failing, LocalProvider(pool)) if failing else working
+        with suppress(ImgsvcError):
+            await router.edit(make_request(), fallback_allowed=False, observe=calls.append)
+
+    [call] = calls
+    assert call.provider == ("openai" if error is None else "failing")
+    assert call.error == ("provider_timeout" if isinstance(error, ProviderTimeout) else None)
+    assert call.seconds >= 0
 
 
 async def test_an_edit_that_works_names_its_provider_and_no_reason(
@@ -104,7 +136,7 @@ async def test_an_edit_that_works_names_its_provider_and_no_reason(
 ) -> None:
     async with open_router(config, pool) as router:
         assert router.name == "openai"
-        result = await router.edit(make_request(), fallback_allowed=True)
+        result = await router.edit(make_request(), fallback_allowed=True, observe=ignore)
     assert (result.provider, result.fallback_reason) == ("openai", None)
 
 
@@ -113,7 +145,7 @@ async def test_an_empty_account_gives_a_local_picture_with_the_reason(
 ) -> None:
     standin.fail_always("insufficient_quota")
     async with open_router(config, pool) as router:
-        result = await router.edit(make_request(), fallback_allowed=True)
+        result = await router.edit(make_request(), fallback_allowed=True, observe=ignore)
     assert (result.provider, result.fallback_reason) == ("local", "provider_out_of_credit")
     assert len(standin.calls) == 1
 
@@ -123,10 +155,10 @@ async def test_without_a_key_the_local_engine_edits_and_says_why(
 ) -> None:
     async with open_router(OpenAIConfig(), pool) as router:
         assert router.name == "local"
-        result = await router.edit(make_request(), fallback_allowed=True)
+        result = await router.edit(make_request(), fallback_allowed=True, observe=ignore)
         assert (result.provider, result.fallback_reason) == ("local", "provider_not_configured")
         with pytest.raises(errors.ProviderNotConfigured):
-            await router.edit(make_request(), fallback_allowed=False)
+            await router.edit(make_request(), fallback_allowed=False, observe=ignore)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from imgsvc.callbacks.guard import (
     open_session,
 )
 from imgsvc.callbacks.protocol import CallbacksConfig, Verdict, planned_delay, rewrite
-from imgsvc.callbacks.sender import Attempt, CallbackSender, Delivery, deliver_until_done
+from imgsvc.callbacks.sender import Attempt, CallbackSender, Delivery
 
 __all__ = [
     "Attempt",
@@ -18,7 +18,6 @@ __all__ = [
     "EgressPolicy",
     "Verdict",
     "check_url",
-    "deliver_until_done",
     "guarded_connector",
     "is_forbidden",
     "open_session",

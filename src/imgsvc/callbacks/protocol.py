@@ -106,7 +106,12 @@ class CallbacksConfig(BaseModel):
         "the receiver's answer.",
     )
     concurrency: int = Field(
-        default=64, ge=1, description="Callbacks that may be on their way at the same time."
+        default=1024, ge=1, description="Callbacks that may be on their way at the same time."
+    )
+    per_host: int = Field(
+        default=8,
+        ge=1,
+        description="Callbacks of those that may go to one host and port at the same time.",
     )
 
 

@@ -1,14 +1,12 @@
-"""Sends callbacks: one attempt, or attempts until the matter is settled."""
+"""Sends callbacks, one attempt at a time."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from random import random as uniform
 from typing import BinaryIO
 
 import aiohttp
@@ -61,7 +59,7 @@ class Attempt:
     """How one attempt went."""
 
     verdict: Verdict
-    duration: float  # seconds, without the wait for a free slot
+    duration: float  # seconds
     status: int | None = None  # HTTP status; None without an answer
     error: str | None = None  # a short public phrase; None if delivered
     retry_after: float | None = None  # seconds, as the receiver asked for
@@ -81,27 +79,25 @@ class CallbackSender:
     def __init__(self, session: aiohttp.ClientSession, config: CallbacksConfig) -> None:
         self._session = session
         self._config = config
-        self._slots = asyncio.Semaphore(config.concurrency)
 
     async def attempt(self, delivery: Delivery) -> Attempt:
         """Send the callback once and say how it went; raise nothing but CancelledError."""
-        async with self._slots:
-            started = time.monotonic()
-            try:
-                reply = await self._post(delivery)
-            except Exception as exc:  # noqa: BLE001 - every attempt ends in a verdict; _explain logs surprises
-                verdict, error = _explain(exc, delivery)
-                attempt = Attempt(verdict=verdict, error=error, duration=time.monotonic() - started)
-            else:
-                verdict = protocol.judge(reply.status)
-                attempt = Attempt(
-                    verdict=verdict,
-                    duration=time.monotonic() - started,
-                    status=reply.status,
-                    error=None if verdict is Verdict.DELIVERED else f"status {reply.status}",
-                    retry_after=reply.retry_after,
-                    answer=reply.answer,
-                )
+        started = time.monotonic()
+        try:
+            reply = await self._post(delivery)
+        except Exception as exc:  # noqa: BLE001 - every attempt ends in a verdict; _explain logs surprises
+            verdict, error = _explain(exc, delivery)
+            attempt = Attempt(verdict=verdict, error=error, duration=time.monotonic() - started)
+        else:
+            verdict = protocol.judge(reply.status)
+            attempt = Attempt(
+                verdict=verdict,
+                duration=time.monotonic() - started,
+                status=reply.status,
+                error=None if verdict is Verdict.DELIVERED else f"status {reply.status}",
+                retry_after=reply.retry_after,
+                answer=reply.answer,
+            )
         _log.info(
             "callback_attempt",
             webhook_id=delivery.webhook_id,
@@ -150,41 +146,6 @@ class CallbackSender:
             timestamp=timestamp,
             signature=signature,
         )
-
-
-async def deliver_until_done(
-    sender: CallbackSender,
-    delivery: Delivery,
-    *,
-    schedule: Sequence[float],
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    random: Callable[[], float] = uniform,
-) -> Verdict:
-    """Make attempts, from ``delivery.number`` on, until one is final; return DELIVERED or DEAD.
-
-    ``schedule`` holds the seconds to wait before each attempt. ``random`` gives numbers
-    from 0 to 1.
-    """
-    log = _log.bind(webhook_id=delivery.webhook_id, host=_host(delivery.url))
-    retry_after: float | None = None
-    error: str | None = None
-    number = delivery.number
-    while (
-        delay := protocol.planned_delay(
-            number - 1, schedule, retry_after=retry_after, random=random
-        )
-    ) is not None:
-        await sleep(delay)
-        attempt = await sender.attempt(replace(delivery, number=number))
-        if attempt.verdict is Verdict.DELIVERED:
-            log.info("callback_delivered", attempts=number)
-            return Verdict.DELIVERED
-        retry_after, error = attempt.retry_after, attempt.error
-        number += 1
-        if attempt.verdict is Verdict.DEAD:
-            break
-    log.warning("callback_dead", attempts=number - 1, error=error)
-    return Verdict.DEAD
 
 
 async def _read_answer(response: aiohttp.ClientResponse) -> str:

@@ -1,14 +1,18 @@
 """Jobs: their record, the workers that do them, and the two kinds of work."""
 
-from imgsvc.jobs.backend import BackendStats, JobBackend
+from imgsvc.jobs.backend import BackendStats, JobBackend, RunLimits
 from imgsvc.jobs.batch import BatchEditor
 from imgsvc.jobs.blobs import BlobFolder, open_blobs
+from imgsvc.jobs.control import JobControl
+from imgsvc.jobs.data_folder import hold
+from imgsvc.jobs.delivery import CallbackDeliverer
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.fetch import FetchConfig, ImageFetcher
-from imgsvc.jobs.memory import MemoryConfig
+from imgsvc.jobs.freezing import Freezer
+from imgsvc.jobs.sqlite import SqliteConfig
 from imgsvc.jobs.worker import JobRunner, WorkersConfig
 
-BackendConfig = MemoryConfig
+BackendConfig = SqliteConfig
 """The configuration of any of the known records of jobs."""
 
 __all__ = [
@@ -16,11 +20,16 @@ __all__ = [
     "BackendStats",
     "BatchEditor",
     "BlobFolder",
+    "CallbackDeliverer",
     "FetchConfig",
+    "Freezer",
     "ImageEditor",
     "ImageFetcher",
     "JobBackend",
+    "JobControl",
     "JobRunner",
+    "RunLimits",
     "WorkersConfig",
+    "hold",
     "open_blobs",
 ]

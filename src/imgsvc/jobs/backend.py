@@ -1,17 +1,29 @@
 """The record of jobs, behind one protocol."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
-from imgsvc.callbacks.protocol import Verdict
-from imgsvc.jobs.models import BlobRef, Job, JobSpec, JobState
+from imgsvc.jobs.models import (
+    BlobRef,
+    CallbackAttempt,
+    CallbackState,
+    EventType,
+    Job,
+    JobEvent,
+    JobFilter,
+    NewJob,
+    Outcome,
+)
 
 Process = Callable[[str], Awaitable[None]]
 """Does one job, given its id."""
 
 Deliver = Callable[[Job], Coroutine[Any, Any, None]]
-"""Brings one finished job's callback to its receiver."""
+"""Makes one attempt to bring a finished job's callback to its receiver."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,44 +33,135 @@ class BackendStats:
     queued: int
     running: int
     callbacks_pending: int
+    callbacks_dead: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The job of a request; an old one if the request repeats an earlier one."""
+
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frozen:
+    """The body of a callback, and when to deliver it first."""
+
+    body: BlobRef
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLimits:
+    """How much may be under way at the same time."""
+
+    workers: int  # jobs
+    callbacks: int = 1024  # deliveries
+    callbacks_per_host: int = 8  # deliveries to one host and port
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A job that a worker holds; `job.attempt` is its fencing token."""
+
+    job: Job
+    cancelled: asyncio.Event  # set when the caller no longer wants it
 
 
 class JobBackend(Protocol):
-    """Keeps jobs and hands them to workers.
+    """Keeps jobs durably and hands them to workers.
 
-    Every move of a job is a compare-and-set; whoever loses the race is told so and
-    discards its work.
+    What a method has returned from is on disk. Every move of a job is a compare-and-set
+    on (id, state, attempt), by the table in `moves`; whoever loses the race is told so
+    and discards its work. All raise DiskRefuses while the disk takes nothing.
     """
 
-    async def accept(self, spec: JobSpec, *, callback_url: str, request_id: str) -> Job:
-        """Record a new job.
+    async def accept(self, new: NewJob) -> Accepted:
+        """Record a new job, or find the one that the same client's key already stands for.
 
-        Raises QueueFull.
+        Raises QueueFull, or IdempotencyKeyReused for a key that came with something else.
         """
         ...
 
-    async def start(self, job_id: str) -> Job | None:
-        """Claim a queued job: it is running, and its `attempt` is the fencing token.
+    async def get(self, job_id: str) -> Job:
+        """Return the job, or raise JobNotFound."""
+        ...
 
-        Returns None if the job is not there to be claimed.
+    async def list(self, wanted: JobFilter, *, before: int | None, limit: int) -> Sequence[Job]:
+        """Return at most `limit` jobs, the newest first, of those with a `seq` below `before`."""
+        ...
+
+    async def start(self, job_id: str) -> Claim | None:
+        """Claim a queued job, or return None if it is not there to be claimed."""
+        ...
+
+    async def finish(self, job_id: str, token: int, outcome: Outcome, callback: Frozen) -> bool:
+        """Fix the outcome and the callback's body together, and make the callback pending.
+
+        The inputs are the record's no longer, unless the outcome keeps them. Returns
+        False, and changes nothing, if the token is not the newest.
         """
         ...
 
-    async def finish(
-        self, job_id: str, token: int, state: JobState, callback_body: BlobRef
+    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen) -> Job:
+        """End a queued job with this outcome, or tell the worker of a running one to stop.
+
+        Returns the job as it is then; one that has ended already is left alone. Raises
+        JobNotFound.
+        """
+        ...
+
+    async def record_delivery(
+        self,
+        job_id: str,
+        attempt: CallbackAttempt,
+        state: CallbackState,
+        next_at: datetime | None,
     ) -> bool:
-        """Freeze the final state and the callback's body together, and make it due.
+        """Keep how an attempt went, and when the next one is due if `state` is PENDING.
 
-        Returns False, and changes nothing, if the token is not the newest.
+        `attempt.number` is replaced by the next free one. Returns False if the callback
+        was not pending.
         """
         ...
 
-    async def record_delivery(self, job_id: str, verdict: Verdict) -> None:
-        """Record how the delivery of a job's callback ended."""
+    async def redeliver(self, job_id: str) -> Job:
+        """Make a settled callback due now, with the whole schedule ahead of it.
+
+        Raises JobNotFound, or CallbackNotSettled if it is pending or there is none.
+        """
         ...
 
-    async def run(self, process: Process, deliver: Deliver, *, workers: int) -> None:
-        """Hand jobs to `workers` long-lived tasks, and callbacks to `deliver`, until cancelled.
+    async def attempts(self, job_id: str) -> Sequence[CallbackAttempt]:
+        """Return the newest 100 attempts to deliver the job's callback, in order."""
+        ...
+
+    async def events(self, job_id: str, *, after: int, limit: int) -> Sequence[JobEvent]:
+        """Return the job's events with a number above `after`, in order."""
+        ...
+
+    def record_event(self, job_id: str, kind: EventType, data: Mapping[str, Any]) -> None:
+        """Add to the job's story without waiting for the disk; nothing depends on it."""
+        ...
+
+    def watch(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Yield an event that is set whenever something happens to the job."""
+        ...
+
+    async def forget(self, *, before: datetime, limit: int) -> Sequence[str]:
+        """Remove at most `limit` settled jobs that ended earlier, with all that is known of them.
+
+        Returns the keys of their blobs, which are the record's no longer.
+        """
+        ...
+
+    async def unknown_blobs(self, keys: Sequence[str]) -> frozenset[str]:
+        """Return those of the keys that belong to no job."""
+        ...
+
+    async def run(self, process: Process, deliver: Deliver, limits: RunLimits) -> None:
+        """Hand jobs to long-lived workers, and due callbacks to `deliver`, until cancelled.
 
         Neither may raise for a job's sake. What escapes is a bug that leaves a job without
         an end, so it stops the run: an ExceptionGroup of it is raised.
@@ -66,7 +169,7 @@ class JobBackend(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Wait until no accepted job and no callback is left to do."""
+        """Hand out no more jobs, and wait until those in work, and what is due, are done."""
         ...
 
     def stats(self) -> BackendStats:

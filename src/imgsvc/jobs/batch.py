@@ -7,13 +7,16 @@ from typing import TypeAlias
 
 import structlog
 
-from imgsvc.errors import ImgsvcError, NotAnImage, StorageError, describe
+from imgsvc.errors import ImgsvcError, JobCancelled, NotAnImage, StorageError, describe
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.jobs.blobs import BlobFolder
-from imgsvc.jobs.bodies import encode
+from imgsvc.jobs.bodies import Ending, encode
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
-from imgsvc.jobs.models import BatchSpec, Job, Outcome
+from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, StoredResult
+from imgsvc.jobs.stopping import unless_cancelled
+from imgsvc.jobs.story import Story
+from imgsvc.killpoints import KillPoint, around
 from imgsvc.providers import EditRequest, EditResult, EditRouter
 from imgsvc.storage import ObjectInfo, Storage, StorageConfig
 from imgsvc.storage.keys import BatchKeys, is_result
@@ -35,28 +38,45 @@ class BatchEditor:
     buckets: StorageConfig
     item_timeout: float  # seconds one image may take
 
-    async def run(self, job: Job, spec: BatchSpec) -> Outcome:
+    async def run(
+        self, job: Job, spec: BatchSpec, story: Story, cancelled: asyncio.Event
+    ) -> Ending:
         """Edit all images, write the manifest, and return the finished callback body.
 
-        Raises StorageError if not even the listing works.
+        Once `cancelled` is set no further image is begun, and those in work are given up;
+        the manifest tells what is there. Raises StorageError if not even the listing works.
         """
-        batch = _Batch(editor=self, job=job, spec=spec)
-        await batch.edit_all()
+        batch = _Batch(editor=self, job=job, spec=spec, story=story)
         manifest = batch.manifest
+        try:
+            await unless_cancelled(cancelled, batch.edit_all())
+        except JobCancelled:
+            manifest.cancelled = True
         if batch.listing_error is not None and not manifest.items:
             raise batch.listing_error
+        bucket, key = self.buckets.output_bucket, batch.keys.manifest_key
+        written: StoredResult | None = StoredResult(bucket=bucket, key=key)
         try:
-            await self.storage.put(
-                self.buckets.output_bucket,
-                batch.keys.manifest_key,
-                await asyncio.to_thread(manifest.to_json),  # as long as the batch is large
-                content_type="application/json",
-            )
+            with around(KillPoint.RESULT_STORED):
+                await self.storage.put(
+                    bucket,
+                    key,
+                    await asyncio.to_thread(manifest.to_json),  # as long as the batch is large
+                    content_type="application/json",
+                )
         except StorageError as exc:
             log.warning("manifest_not_written", error=describe(exc))
-            manifest.notes.append(f"{batch.keys.manifest_key}: {describe(exc)}")
-        body = manifest.callback(output_bucket=self.buckets.output_bucket)
-        return Outcome(state=manifest.state, body=encode(body))
+            manifest.notes.append(f"{key}: {describe(exc)}")
+            written = None
+        body = manifest.callback(output_bucket=bucket)
+        outcome = Outcome(
+            state=manifest.state,
+            provider=body.provider,
+            fallback_reason=body.fallback_reason,
+            error=body.error,
+            result=written,
+        )
+        return Ending(outcome=outcome, body=encode(body))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -66,9 +86,12 @@ class _Batch:
     editor: BatchEditor
     job: Job
     spec: BatchSpec
+    story: Story
     keys: BatchKeys = field(init=False)
     manifest: Manifest = field(init=False)
     listing_error: StorageError | None = None
+    listed: int = 0  # objects found so far, those that are no images too
+    is_listed: bool = False  # whether that is all of them
 
     def __post_init__(self) -> None:
         self.keys = BatchKeys(
@@ -95,6 +118,7 @@ class _Batch:
                 log.warning("listing_failed", error=describe(exc))
                 self.listing_error = exc
                 self.manifest.notes.append(f"{self.spec.input_prefix}: {describe(exc)}")
+            self.is_listed = True
             for _ in range(self.spec.concurrency):
                 await todo.put(None)
 
@@ -108,6 +132,7 @@ class _Batch:
                 continue  # a folder marker
             if one_bucket and is_result(found.key):
                 continue
+            self.listed += 1
             if looks_like_image(found.key) is False:
                 self._skip(found)
                 continue
@@ -121,6 +146,9 @@ class _Batch:
             try:
                 async with deadline(self.editor.item_timeout):
                     item = await self._edit(found, output)
+            except asyncio.CancelledError:
+                self.manifest.items.append(_failed(found, JobCancelled()))
+                raise
             except NotAnImage as exc:
                 if looks_like_image(found.key) is None:
                     self._skip(found)
@@ -134,6 +162,14 @@ class _Batch:
             item.seconds = round(monotonic() - started, 3)
             self.manifest.items.append(item)
             log.info("item_done", key=found.key, state=item.state, seconds=item.seconds)
+            self.story.tell(
+                EventType.ITEM_DONE,
+                key=found.key,
+                state=item.state.value,
+                done=len(self.manifest.items),
+                total=self.listed,
+                listing="done" if self.is_listed else "going_on",
+            )
 
     async def _edit(self, found: ObjectInfo, output: str) -> Item:
         editor = self.editor
@@ -150,16 +186,23 @@ class _Batch:
                 filename=found.key.rpartition("/")[2],
                 options=self.spec.options,
             )
-            result = await editor.router.edit(request, fallback_allowed=self.spec.fallback_allowed)
+            with around(KillPoint.PROVIDER_CALLED):
+                result = await editor.router.edit(
+                    request,
+                    fallback_allowed=self.spec.fallback_allowed,
+                    observe=self.story.provider_called,
+                )
+        self.story.edited(result)
         return await self._store(found, output, result)
 
     async def _store(self, found: ObjectInfo, output: str, result: EditResult) -> Item:
         image = result.image
         key = f"{output}.{image.format.extension}"
         data = await image.to_bytes()
-        await self.editor.storage.put(
-            self.editor.buckets.output_bucket, key, data, content_type=image.format.media_type
-        )
+        with around(KillPoint.RESULT_STORED):
+            await self.editor.storage.put(
+                self.editor.buckets.output_bucket, key, data, content_type=image.format.media_type
+            )
         fallback = result.fallback_reason is not None
         return Item(
             input_key=found.key,

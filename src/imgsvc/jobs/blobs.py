@@ -4,18 +4,19 @@ What waits, waits here: memory holds only descriptions of jobs.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from imgsvc.errors import ConfigurationError, DiskRefuses
+from imgsvc.errors import DiskRefuses
+from imgsvc.jobs.data_folder import unusable
 from imgsvc.jobs.models import BlobRef
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,17 @@ class BlobFolder:
         self._refused = False
         return blob
 
+    async def copy(self, ref: BlobRef) -> BlobRef:
+        """Make another blob with the same content, as durably as `put`; it takes no space.
+
+        Raises FileNotFoundError if the blob is gone.
+        """
+        path = self.path(ref)
+        if not await asyncio.to_thread(path.exists):
+            raise FileNotFoundError(ref.key)
+        with self.noting_refusals():
+            return replace(ref, key=await asyncio.to_thread(self._link, path))
+
     def path(self, ref: BlobRef) -> Path:
         """Return where the blob's file is."""
         return self._blobs / ref.key
@@ -55,7 +67,7 @@ class BlobFolder:
     async def delete(self, refs: Iterable[BlobRef]) -> None:
         """Remove blobs; one that is gone already is no error.
 
-        One that cannot be removed is logged and stays until the next start.
+        One that cannot be removed is logged, and stays until the next sweep.
         """
         paths = [self.path(ref) for ref in refs]
         if paths:
@@ -116,6 +128,12 @@ class BlobFolder:
         finally:
             partial.unlink(missing_ok=True)
 
+    def _link(self, path: Path) -> str:
+        final = self._blobs / uuid.uuid4().hex
+        final.hardlink_to(path)
+        _fsync_folder(self._blobs)
+        return final.name
+
     def _adopt(self, path: Path, content_type: str) -> BlobRef:
         final = self._blobs / uuid.uuid4().hex
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -134,60 +152,23 @@ class BlobFolder:
 
 @asynccontextmanager
 async def open_blobs(data_dir: Path) -> AsyncIterator[BlobFolder]:
-    """Yield the blob folder below data_dir, which this process then holds alone.
+    """Yield the blob folder below data_dir, which this process holds alone.
 
-    Files of an earlier process are removed: the jobs they belonged to ended with it.
-    Raises ConfigurationError if the folder cannot be used or another process holds it.
+    Blobs of an earlier process stay: its jobs go on. Its working copies are removed.
+    Raises ConfigurationError if the folder cannot be used.
     """
     folder = data_dir / "spool"
-    with _exclusive(data_dir):
-        try:
-            await asyncio.to_thread(_make_empty, folder)
-        except OSError as exc:
-            raise _unusable(data_dir, exc) from exc
-        try:
-            yield BlobFolder(folder)
-        finally:
-            # No payload stays behind: the jobs it belonged to end with this process.
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _exclusive(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder's lock: two processes must not share one folder."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (data_dir / "lock").open("a+")
+        await asyncio.to_thread(_prepare, folder)
     except OSError as exc:
-        raise _unusable(data_dir, exc) from exc
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise ConfigurationError(
-                [f"data_dir: the folder {data_dir} is in use by process {holder}"]
-            ) from exc
-        try:
-            # Past the file object: what its buffer could not write, it tries again on close.
-            os.truncate(lock.fileno(), 0)
-            os.write(lock.fileno(), f"{os.getpid()}\n".encode())
-        except OSError as exc:
-            raise _unusable(data_dir, exc) from exc
-        yield
+        raise unusable(data_dir, exc) from exc
+    yield BlobFolder(folder)
 
 
-def _unusable(data_dir: Path, exc: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        [f"data_dir: the folder {data_dir} cannot be written ({exc.strerror})"]
-    )
-
-
-def _make_empty(folder: Path) -> None:
-    for name in ("blobs", "scratch"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-        (folder / name).mkdir(parents=True)
+def _prepare(folder: Path) -> None:
+    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "scratch", ignore_errors=True)
+    (folder / "scratch").mkdir()
 
 
 def _fill(path: Path, data: bytes) -> None:

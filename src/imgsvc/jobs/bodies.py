@@ -3,12 +3,14 @@
 A field without a value is left out; `null` is never sent.
 """
 
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState
+from imgsvc.errors import JobCancelled, describe
+from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState, Outcome
 
 MAX_ERROR_LINES = 20
 """How many lines a batch callback's `errors` holds; the manifest holds all."""
@@ -110,25 +112,36 @@ CALLBACK_MODELS: dict[JobKind, type[CallbackBody]] = {
 }
 
 
-def failed_body(job: Job, *, provider: str, error: str) -> CallbackBody:
-    """Return the body for a job that has no result."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a job ended, and its callback's JSON body in parts to be joined."""
+
+    outcome: Outcome
+    body: list[bytes] = field(repr=False)
+
+
+def unfinished(job: Job, error: BaseException, *, provider: str) -> Ending:
+    """Return the ending of a job that has no result: it was cancelled, or has failed."""
+    state = JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED
+    outcome = Outcome(state=state, provider=provider, error=describe(error))
     fields: dict[str, object] = {
-        "status": JobState.FAILED.value,
+        "status": state.value,
         "job_id": job.id,
         "provider": provider,
-        "error": error,
+        "error": outcome.error,
     }
     if not isinstance(job.spec, BatchSpec):
         fields["filename"] = job.spec.filename
-    return CALLBACK_MODELS[job.spec.kind].model_validate(fields)
+    body = CALLBACK_MODELS[job.spec.kind].model_validate(fields)
+    return Ending(outcome=outcome, body=encode(body))
 
 
 def encode(body: CallbackBody, *, image_base64: bytes | None = None) -> list[bytes]:
     """Return the JSON document in parts, ready to be written one behind the other.
 
-    `image_base64` becomes the field `result_image_base64`. It is put between two parts
-    as it is: running tens of megabytes through a JSON encoder would hold the event loop
-    up, and base64 has no character that JSON escapes.
+    `image_base64` becomes the field `result_image_base64`, and the middle one of three
+    parts. It is put there as it is: running tens of megabytes through a JSON encoder
+    would hold the event loop up, and base64 has no character that JSON escapes.
     """
     fields = body.model_dump(exclude_none=True)
     if image_base64 is None:

@@ -1,16 +1,31 @@
 """Editing one image: fetch it if it is elsewhere, let the provider edit it, pass it on."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgsvc.errors import PayloadLost
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.gate import ImageInfo
 from imgsvc.jobs.blobs import BlobFolder
-from imgsvc.jobs.bodies import ImageToBase64Callback, ImageToStorageCallback, encode
+from imgsvc.jobs.bodies import Ending, ImageToBase64Callback, ImageToStorageCallback, encode
 from imgsvc.jobs.fetch import ImageFetcher
-from imgsvc.jobs.models import ImageSpec, Job, JobKind, JobState, Outcome, RemoteImage
+from imgsvc.jobs.models import (
+    EventType,
+    ImageSpec,
+    InlineResult,
+    Job,
+    JobKind,
+    JobState,
+    Outcome,
+    RemoteImage,
+    Result,
+    StoredResult,
+)
+from imgsvc.jobs.story import Story
+from imgsvc.killpoints import KillPoint, around
 from imgsvc.providers import EditRequest, EditResult, EditRouter
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.storage.keys import result_key
@@ -27,7 +42,7 @@ class ImageEditor:
     storage: Storage
     buckets: StorageConfig
 
-    async def run(self, job: Job, spec: ImageSpec) -> Outcome:
+    async def run(self, job: Job, spec: ImageSpec, story: Story) -> Ending:
         """Edit the image and return the finished callback body.
 
         Raises ImgsvcError if there is no result.
@@ -42,35 +57,41 @@ class ImageEditor:
                 mask=mask,
                 options=spec.options,
             )
-            result = await self.router.edit(request, fallback_allowed=spec.fallback_allowed)
-        return Outcome(state=JobState.COMPLETED, body=await self._body(job, spec, result))
-
-    async def _body(self, job: Job, spec: ImageSpec, result: EditResult) -> list[bytes]:
-        """Return the callback's body; a result that goes to the bucket is stored first."""
-        fields: dict[str, object] = {
-            "status": JobState.COMPLETED.value,
-            "job_id": job.id,
-            "filename": spec.filename,
-            "provider": result.provider,
-            "fallback": result.fallback_reason is not None,
-            "fallback_reason": result.fallback_reason,
-        }
-        image = result.image
+            with around(KillPoint.PROVIDER_CALLED):
+                result = await self.router.edit(
+                    request,
+                    fallback_allowed=spec.fallback_allowed,
+                    observe=story.provider_called,
+                )
+        story.edited(result)
         if spec.kind is JobKind.IMAGE_TO_BASE64:
-            fields["result_mime_type"] = image.format.media_type
-            inline = ImageToBase64Callback.model_validate(fields)
-            return encode(inline, image_base64=await image.to_base64())
-        bucket, key = (
-            self.buckets.output_bucket,
-            result_key(job.id, spec.filename, image.format.extension),
-        )
+            return await self._inline(job, spec, result)
+        return await self._stored(job, spec, result, story)
+
+    async def _inline(self, job: Job, spec: ImageSpec, result: EditResult) -> Ending:
+        """Return an ending with the image in the callback's body."""
+        media_type = result.image.format.media_type
+        fields = _fields(job, spec, result) | {"result_mime_type": media_type}
+        callback = ImageToBase64Callback.model_validate(fields)
+        body = encode(callback, image_base64=await result.image.to_base64())
+        where = InlineResult(offset=len(body[0]), length=len(body[1]), media_type=media_type)
+        return Ending(outcome=_completed(result, where), body=body)
+
+    async def _stored(self, job: Job, spec: ImageSpec, result: EditResult, story: Story) -> Ending:
+        """Store the image, and return an ending with a link to it."""
+        image, bucket = result.image, self.buckets.output_bucket
+        key = result_key(job.id, spec.filename, image.format.extension)
         data = await image.to_bytes()
-        await self.storage.put(bucket, key, data, content_type=image.format.media_type)
+        with around(KillPoint.RESULT_STORED):
+            await self.storage.put(bucket, key, data, content_type=image.format.media_type)
+        story.tell(EventType.STORED, object_key=key, bytes=len(data))
         expires_in = self.buckets.presign_expires
+        fields = _fields(job, spec, result)
         fields["object_key"] = key
         fields["result_url"] = await self.storage.presign(bucket, key, expires_in=expires_in)
         fields["expires_in"] = expires_in
-        return encode(ImageToStorageCallback.model_validate(fields))
+        body = encode(ImageToStorageCallback.model_validate(fields))
+        return Ending(outcome=_completed(result, StoredResult(bucket=bucket, key=key)), body=body)
 
     @asynccontextmanager
     async def _open_image(
@@ -78,7 +99,10 @@ class ImageEditor:
     ) -> AsyncIterator[tuple[Path, ImageInfo]]:
         """Yield the image's file and what it is."""
         if not isinstance(spec.image, RemoteImage):
-            yield self.blobs.path(spec.image.blob), spec.image.info
+            path = self.blobs.path(spec.image.blob)
+            if not await asyncio.to_thread(path.exists):
+                raise PayloadLost
+            yield path, spec.image.info
             return
         data = await self.fetcher.fetch(spec.image.url)
         self.gate.check_header(data)
@@ -88,3 +112,24 @@ class ImageEditor:
             if mask is not None:
                 await self.gate.inspect_mask(mask, info)
             yield path, info
+
+
+def _completed(result: EditResult, where: Result) -> Outcome:
+    return Outcome(
+        state=JobState.COMPLETED,
+        provider=result.provider,
+        fallback_reason=result.fallback_reason,
+        result=where,
+    )
+
+
+def _fields(job: Job, spec: ImageSpec, result: EditResult) -> dict[str, object]:
+    """Return what the callbacks of both kinds say."""
+    return {
+        "status": JobState.COMPLETED.value,
+        "job_id": job.id,
+        "filename": spec.filename,
+        "provider": result.provider,
+        "fallback": result.fallback_reason is not None,
+        "fallback_reason": result.fallback_reason,
+    }

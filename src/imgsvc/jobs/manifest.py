@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from imgsvc.errors import JobCancelled, describe
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback
 from imgsvc.jobs.models import JobState
 
@@ -68,6 +69,7 @@ class Manifest:
     output_prefix: str
     items: list[Item] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # trouble beside the items, a line each
+    cancelled: bool = False  # it was stopped before all images were done
     started: float = field(default_factory=monotonic)
 
     def counts(self) -> Counter[ItemState]:
@@ -77,6 +79,8 @@ class Manifest:
     @property
     def state(self) -> JobState:
         """The batch's final state."""
+        if self.cancelled:
+            return JobState.CANCELLED
         counts = self.counts()
         fallback, failed = counts[ItemState.FALLBACK_LOCAL], counts[ItemState.FAILED]
         if failed and not counts[ItemState.PROCESSED] + fallback:
@@ -122,6 +126,8 @@ class Manifest:
         if state is JobState.FAILED:
             first = next(item for item in self.items if item.state is ItemState.FAILED)
             error = f"BatchFailed: no image gave an output. The first reason: {first.error}"
+        if state is JobState.CANCELLED:
+            error = describe(JobCancelled())
         return BatchCallback.model_validate(
             {
                 "status": state.value,

@@ -1,11 +1,16 @@
 """Jobs: what a caller asked for and how far it has come."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from imgsvc.imaging.gate import ImageInfo
 from imgsvc.providers.base import EditOptions
+
+DEFAULT_PRIORITY = 5
+"""Of a job whose caller names none; 9 goes first, 0 last."""
 
 
 class JobKind(StrEnum):
@@ -25,6 +30,32 @@ class JobState(StrEnum):
     COMPLETED_WITH_ERRORS = "completed_with_errors"  # batches: some items failed or fell back
     FAILED = "failed"  # no result
     CANCELLED = "cancelled"  # stopped at the caller's wish
+
+
+class CallbackState(StrEnum):
+    """Where a job's callback stands."""
+
+    NONE = "none"  # the job has not ended, or nobody asked for a callback
+    PENDING = "pending"  # frozen, and to be delivered
+    DELIVERED = "delivered"  # the receiver has it
+    DEAD = "dead"  # given up
+
+
+class EventType(StrEnum):
+    """What can happen to a job, as its story tells it."""
+
+    QUEUED = "queued"  # accepted; also put back after a crash
+    STARTED = "started"  # a worker has claimed it
+    PROVIDER_CALLED = "provider_called"  # the image API has answered, or failed
+    FALLBACK = "fallback"  # the local engine stepped in
+    ITEM_DONE = "item_done"  # a batch is done with one object
+    STORED = "stored"  # the result is in the bucket
+    CANCEL_REQUESTED = "cancel_requested"  # the worker has been told to stop
+    FINISHED = "finished"  # its end is fixed, and so is its callback
+    CALLBACK_ATTEMPT = "callback_attempt"  # one delivery was tried
+    CALLBACK_DELIVERED = "callback_delivered"  # the receiver has it
+    CALLBACK_DEAD = "callback_dead"  # given up
+    CALLBACK_REDELIVERED = "callback_redelivered"  # due once more, at an operator's wish
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,23 +128,115 @@ JobSpec = ImageSpec | BatchSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One accepted request."""
+class NewJob:
+    """What is asked of the record when a request has passed all checks."""
 
-    id: str  # UUID version 4
     spec: JobSpec
-    callback_url: str = field(repr=False)  # may carry a token
     request_id: str
-    webhook_id: str  # the same on every delivery of this job's one callback
-    accepted_at: datetime
-    state: JobState = JobState.QUEUED
-    attempt: int = 0  # fences workers: only the holder of the newest may finish the job
-    callback_body: BlobRef | None = None  # frozen together with the final state
+    client: str = "local"  # whose turn it is: fairness and idempotency are per client
+    callback_url: str | None = field(default=None, repr=False)  # may carry a token
+    priority: int = DEFAULT_PRIORITY
+    idempotency_key: str | None = None  # as the caller gave it
+    digest: str = ""  # of what was asked for; tells a repetition from another request
+    retry_of: str | None = None  # the id of the job that this one does again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InlineResult:
+    """An edited image inside the callback's body, where it can be read from."""
+
+    offset: int  # of its base64 text in the body, in bytes
+    length: int  # of that text, in bytes
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredResult:
+    """An edited image, or a batch's manifest, in the output bucket."""
+
+    bucket: str
+    key: str
+
+
+Result = InlineResult | StoredResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a job ended, with its callback's JSON body in parts to be joined."""
+    """How a job ended; the callback's body tells the same to its receiver."""
 
     state: JobState
-    body: list[bytes] = field(repr=False)
+    provider: str | None = None  # who edited, or would have
+    fallback_reason: str | None = None  # set only if the local engine stepped in
+    error: str | None = None  # `Kind: what happened and what to do`
+    result: Result | None = None
+
+    @property
+    def keeps_inputs(self) -> bool:
+        """Whether the inputs stay as long as the job: a failed one can be done again."""
+        return self.state is JobState.FAILED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One accepted request."""
+
+    id: str  # UUID version 4
+    seq: int  # its place in the order of arrival, for pages of a list
+    spec: JobSpec
+    client: str
+    priority: int
+    callback_url: str | None = field(repr=False)  # may carry a token; None: nobody is called
+    request_id: str
+    webhook_id: str  # the same on every delivery of this job's one callback
+    retry_of: str | None
+    accepted_at: datetime
+    started_at: datetime | None = None  # the newest attempt
+    finished_at: datetime | None = None
+    state: JobState = JobState.QUEUED
+    attempt: int = 0  # fences workers: only the holder of the newest may finish the job
+    interruptions: int = 0  # attempts that ended with an orderly stop of the service
+    cancel_requested: bool = False
+    outcome: Outcome | None = None  # fixed together with the final state
+    callback_body: BlobRef | None = None  # frozen together with the final state
+    callback_state: CallbackState = CallbackState.NONE
+    callback_attempts: int = 0  # of the schedule that runs now
+    next_attempt_at: datetime | None = None  # only while the callback is pending
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.finished_at is not None and self.callback_state is not CallbackState.PENDING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobFilter:
+    """Which jobs a list shows; None is all."""
+
+    state: JobState | None = None
+    kind: JobKind | None = None
+    callback: CallbackState | None = None
+    since: datetime | None = None  # accepted at this time or later
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEvent:
+    """One line of a job's story."""
+
+    number: int  # from 1, without gaps as long as none was removed
+    type: EventType
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallbackAttempt:
+    """One attempt to deliver a callback, as it is kept."""
+
+    number: int  # from 1; goes on counting when a callback is delivered once more
+    at: datetime
+    duration: float  # seconds
+    verdict: str  # delivered, retry or dead
+    status: int | None  # HTTP status; None without an answer
+    error: str | None  # a short public phrase; None if delivered
+    answer: str  # how the receiver's answer begins, at most 1 KiB

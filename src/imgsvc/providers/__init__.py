@@ -4,7 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers.base import EditOptions, EditRequest, EditResult, Provider
+from imgsvc.providers.base import (
+    EditOptions,
+    EditRequest,
+    EditResult,
+    Observe,
+    Provider,
+    ProviderCall,
+)
 from imgsvc.providers.local import LocalProvider
 from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
 from imgsvc.providers.router import EditRouter
@@ -15,9 +22,11 @@ __all__ = [
     "EditResult",
     "EditRouter",
     "LocalProvider",
+    "Observe",
     "OpenAIConfig",
     "OpenAIProvider",
     "Provider",
+    "ProviderCall",
     "open_openai",
     "open_router",
 ]

@@ -1,5 +1,6 @@
 """What every provider of edits offers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +44,19 @@ class EditResult:
     image: EncodedImage
     provider: str
     fallback_reason: str | None = None  # an error code; set only if another one stepped in
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderCall:
+    """One question to an image API, for the job's story."""
+
+    provider: str
+    seconds: float
+    error: str | None = None  # the code of what went wrong
+
+
+Observe = Callable[[ProviderCall], None]
+"""Told of every call when it has ended; must return at once."""
 
 
 class Provider(Protocol):

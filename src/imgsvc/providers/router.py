@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from time import monotonic
 
 import structlog
 
@@ -22,7 +23,8 @@ from imgsvc.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
-from imgsvc.providers.base import EditRequest, EditResult, Provider
+from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.providers.base import EditRequest, EditResult, Observe, Provider, ProviderCall
 from imgsvc.providers.local import LocalProvider
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -65,7 +67,9 @@ class EditRouter:
         """The provider that is asked first: ``local`` if no image API is configured."""
         return self._local.name if self._primary is None else self._primary.name
 
-    async def edit(self, request: EditRequest, *, fallback_allowed: bool) -> EditResult:
+    async def edit(
+        self, request: EditRequest, *, fallback_allowed: bool, observe: Observe
+    ) -> EditResult:
         """Return the edited picture and who made it.
 
         Raises ProviderError, ImageError or ImageProcessDied.
@@ -73,7 +77,7 @@ class EditRouter:
         try:
             if self._primary is None:
                 raise ProviderNotConfigured
-            image = await self._primary.edit(request)
+            image = await _observed(self._primary, request, observe)
         except ProviderError as error:
             if not fallback_allowed or REACTIONS[type(error)] is Reaction.FAIL:
                 raise
@@ -81,3 +85,15 @@ class EditRouter:
             image = await self._local.edit(request, error.code)
             return EditResult(image=image, provider=self._local.name, fallback_reason=error.code)
         return EditResult(image=image, provider=self._primary.name)
+
+
+async def _observed(provider: Provider, request: EditRequest, observe: Observe) -> EncodedImage:
+    started, error = monotonic(), None
+    try:
+        return await provider.edit(request)
+    except ProviderError as exc:
+        error = exc.code
+        raise
+    finally:
+        seconds = round(monotonic() - started, 3)
+        observe(ProviderCall(provider=provider.name, seconds=seconds, error=error))

@@ -25,7 +25,7 @@ class ServerConfig(BaseModel):
         30,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds that accepted jobs and their callbacks may take after SIGTERM.",
+        description="Seconds that jobs in work and callbacks that are due may take after SIGTERM.",
     )
     max_body_bytes: int = Field(
         40 * 2**20,

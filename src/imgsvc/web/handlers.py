@@ -9,11 +9,12 @@ from aiohttp import web
 
 from imgsvc import __version__
 from imgsvc.errors import NotFound
-from imgsvc.jobs.models import JobKind, JobSpec
+from imgsvc.jobs.models import JobKind, JobSpec, NewJob
+from imgsvc.killpoints import KillPoint, around
 from imgsvc.storage import FilesystemStorage, S3Config
 from imgsvc.storage.filesystem import content_type
 from imgsvc.web import openapi
-from imgsvc.web.answers import json_response
+from imgsvc.web.answers import AcceptedResponse, json_response
 from imgsvc.web.keys import CONTEXT, REQUEST_ID, Context
 
 log = structlog.get_logger(__name__)
@@ -140,8 +141,14 @@ async def _accept_image(request: web.Request, kind: JobKind) -> web.Response:
 async def _accept(request: web.Request, spec: JobSpec, callback_url: str) -> web.Response:
     context = request.app[CONTEXT]
     context.readiness.check()  # again: the body may have been long in coming
-    job = await context.backend.accept(
-        spec, callback_url=callback_url, request_id=request[REQUEST_ID]
+    new = NewJob(
+        spec=spec,
+        request_id=request[REQUEST_ID],
+        client=request.remote or "unknown",
+        callback_url=callback_url,
     )
+    with around(KillPoint.ACCEPT_COMMITTED):
+        accepted = await context.backend.accept(new)
+    job = accepted.job
     log.info("job_accepted", job_id=job.id, kind=spec.kind)
-    return json_response({"accepted": True, "job_id": job.id}, status=202)
+    return AcceptedResponse({"accepted": True, "job_id": job.id})

@@ -32,6 +32,7 @@ from imgsvc.jobs.models import (
     RemoteImage,
     StoredImage,
 )
+from imgsvc.killpoints import KillPoint, around
 from imgsvc.providers import EditOptions
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
@@ -90,7 +91,8 @@ class Intake:
                     image = RemoteImage(url=body.image_url)
                 else:
                     info = cast("ImageInfo", unpacked.image)  # neither missing nor wrong: see above
-                    kept.append(await self.blobs.adopt(folder / IMAGE, info.format.media_type))
+                    with around(KillPoint.BLOB_WRITTEN):
+                        kept.append(await self.blobs.adopt(folder / IMAGE, info.format.media_type))
                     image = StoredImage(blob=kept[0], info=info)
                 mask = None
                 if body.mask_base64 is not None:
@@ -105,7 +107,9 @@ class Intake:
                 options=_options(body, background=body.background),
                 fallback_allowed=body.fallback != "never",
             )
-        except BaseException:
+        except Exception:
+            # Not when it is cut off: the job may be recorded already. What belongs to none
+            # is swept up later.
             await self.blobs.delete(kept)
             raise
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from imgsvc.jobs import JobBackend
+from imgsvc.jobs import JobBackend, JobControl
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.intake import Intake
 from imgsvc.web.readiness import Readiness
@@ -17,6 +17,7 @@ class Context:
     base_url: str  # without a slash at its end
     intake: Intake
     backend: JobBackend
+    control: JobControl
     storage: Storage
     buckets: StorageConfig
     provider: str

@@ -1,0 +1,101 @@
+"""What callers and operators do to a job that exists: cancel it, or do it again."""
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from imgsvc.errors import JobCancelled, JobFinished, JobNotRetryable, PayloadLost
+from imgsvc.jobs.backend import JobBackend
+from imgsvc.jobs.blobs import BlobFolder
+from imgsvc.jobs.bodies import unfinished
+from imgsvc.jobs.freezing import Freezer
+from imgsvc.jobs.models import (
+    BlobRef,
+    ImageSpec,
+    Job,
+    JobSpec,
+    JobState,
+    NewJob,
+    StoredImage,
+)
+
+log = structlog.get_logger(__name__)
+
+_RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.COMPLETED_WITH_ERRORS})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobControl:
+    """Cancels jobs and does them again."""
+
+    backend: JobBackend
+    blobs: BlobFolder
+    freezer: Freezer
+    provider: str  # who is asked for edits
+
+    async def cancel(self, job_id: str) -> Job:
+        """End a queued job, or tell the worker of a running one to stop; return it as it is then.
+
+        Cancelling a cancelled job changes nothing. Raises JobNotFound, or JobFinished if
+        it has ended in another way.
+        """
+        job = await self.backend.get(job_id)
+        if job.finished_at is None:
+            ending = unfinished(job, JobCancelled(), provider=self.provider)
+            frozen = await self.freezer.freeze(ending)
+            job = await self.backend.cancel(job_id, ending.outcome, frozen)
+            if job.callback_body == frozen.body:
+                await self.blobs.delete(job.spec.blobs)
+            else:  # it runs, or has ended meanwhile
+                await self.blobs.delete([frozen.body])
+        if job.finished_at is not None and job.state is not JobState.CANCELLED:
+            raise JobFinished(job.state)
+        log.info("job_cancel", job_id=job.id, state=job.state)
+        return job
+
+    async def retry(self, job_id: str, *, request_id: str, client: str) -> Job:
+        """Do a job again as a new one, which refers to the old one; return the new one.
+
+        Raises JobNotFound, JobNotRetryable, PayloadLost if the image that came with the
+        request is gone, QueueFull or DiskRefuses.
+        """
+        job = await self.backend.get(job_id)
+        if job.state not in _RETRYABLE:
+            raise JobNotRetryable(
+                f"The job is {job.state}. Only one that failed, was cancelled or ended with"
+                " errors can be done again."
+            )
+        spec = await self._with_own_inputs(job.spec)
+        new = NewJob(
+            spec=spec,
+            request_id=request_id,
+            client=client,
+            callback_url=job.callback_url,
+            priority=job.priority,
+            retry_of=job.id,
+        )
+        try:
+            accepted = await self.backend.accept(new)
+        except Exception:
+            await self.blobs.delete(spec.blobs)
+            raise
+        log.info("job_accepted", job_id=accepted.job.id, kind=spec.kind)
+        return accepted.job
+
+    async def _with_own_inputs(self, spec: JobSpec) -> JobSpec:
+        """Return the specification with copies of its blobs: each job owns and drops its own."""
+        if not isinstance(spec, ImageSpec):
+            return spec
+        copied: list[BlobRef] = []
+        try:
+            for blob in spec.blobs:
+                copied += [await self.blobs.copy(blob)]
+        except FileNotFoundError as exc:
+            await self.blobs.delete(copied)
+            raise PayloadLost(
+                "The image that came with the request was dropped when the job ended. Send it"
+                " again as a new request."
+            ) from exc
+        if isinstance(spec.image, StoredImage):
+            spec = replace(spec, image=replace(spec.image, blob=copied.pop(0)))
+        return replace(spec, mask=copied.pop(0)) if spec.mask is not None else spec

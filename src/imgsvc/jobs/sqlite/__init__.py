@@ -1,0 +1,38 @@
+"""The embedded record of jobs: one SQLite file, one process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgsvc.jobs.sqlite.backend import SqliteBackend
+from imgsvc.jobs.sqlite.writer import open_database
+
+__all__ = ["SqliteBackend", "SqliteConfig"]
+
+FILE = "jobs.db"
+
+
+class SqliteConfig(BaseModel):
+    """Keep the record of jobs in a SQLite file in the data folder."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["sqlite"] = Field("sqlite", description="Which record of jobs to use.")
+    max_queued: int = Field(
+        100_000, ge=1, description="Jobs that may wait for a worker; one more is refused with 503."
+    )
+
+    @asynccontextmanager
+    async def open(self, data_dir: Path) -> AsyncIterator[SqliteBackend]:
+        """Yield the record in the data folder, which this process holds alone.
+
+        What an earlier process was doing is queued again. Raises ConfigurationError if
+        the file cannot be opened, or comes from a newer version.
+        """
+        async with open_database(data_dir / FILE) as database:
+            backend = SqliteBackend(database, max_queued=self.max_queued)
+            await backend.recover()
+            yield backend

@@ -1,0 +1,300 @@
+"""The record of jobs in a SQLite file, for one process."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import structlog
+
+from imgsvc.errors import QueueFull
+from imgsvc.jobs.backend import (
+    Accepted,
+    BackendStats,
+    Claim,
+    Deliver,
+    Frozen,
+    Process,
+    RunLimits,
+)
+from imgsvc.jobs.models import (
+    CallbackAttempt,
+    CallbackState,
+    EventType,
+    Job,
+    JobEvent,
+    JobFilter,
+    JobState,
+    NewJob,
+    Outcome,
+)
+from imgsvc.jobs.sqlite import changes, queries
+from imgsvc.jobs.sqlite.hand_out import DeliveryFeed, JobFeed
+from imgsvc.jobs.sqlite.writer import Database, Transaction
+
+log = structlog.get_logger(__name__)
+
+
+class SqliteBackend:
+    """The protocol `JobBackend` over one :class:`Database`.
+
+    Memory holds counts, the jobs that are with workers and the callbacks that are on
+    their way; all else is read from the file when it is needed.
+    """
+
+    def __init__(self, database: Database, *, max_queued: int) -> None:
+        self._database = database
+        self._max_queued = max_queued
+        self._arriving = 0  # jobs on their way to the disk
+        self._states: Counter[JobState] = Counter()
+        self._callbacks: Counter[CallbackState] = Counter()
+        self._claims: dict[str, asyncio.Event] = {}
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._moved = asyncio.Event()  # set by whatever may end a drain
+        self._jobs = JobFeed(database, self._moved.set)
+        self._deliveries = DeliveryFeed(database, self._moved.set)
+
+    async def recover(self) -> None:
+        """Queue what an earlier process was doing, and take stock."""
+        back = await self._database.call(partial(changes.put_back, orderly=False))
+        if back:
+            log.warning("jobs_requeued", jobs=len(back), reason="service_crashed")
+        standing = await self._database.call(queries.standing)
+        self._states, self._callbacks = standing.states, standing.callbacks
+        for lane, count in standing.waiting.items():
+            self._jobs.order.join(lane, count)
+        if self._callbacks[CallbackState.PENDING]:
+            self._deliveries.wake()
+
+    # -- callers --------------------------------------------------------------------------
+
+    async def accept(self, new: NewJob) -> Accepted:
+        """Record a new job, or find the one that its key stands for."""
+        full = self._states[JobState.QUEUED] + self._arriving >= self._max_queued
+        if full and new.idempotency_key is None:
+            raise QueueFull
+
+        def run(tx: Transaction) -> Accepted:
+            accepted = changes.accept(tx, new)
+            if accepted.is_new:
+                if full:
+                    raise QueueFull
+                tx.on_commit(lambda: self._queued(accepted.job))
+            return accepted
+
+        self._arriving += 1
+        future = self._database.submit(run)
+        future.add_done_callback(self._arrived)
+        return await asyncio.shield(future)
+
+    async def get(self, job_id: str) -> Job:
+        """Return the job, or raise JobNotFound."""
+        return await self._database.call(lambda tx: changes.get(tx, job_id))
+
+    async def list(self, wanted: JobFilter, *, before: int | None, limit: int) -> Sequence[Job]:
+        """Return a page of jobs, the newest first."""
+        return await self._database.call(lambda tx: queries.list_jobs(tx, wanted, before, limit))
+
+    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen) -> Job:
+        """End a queued job, or tell the worker of a running one to stop."""
+
+        def run(tx: Transaction) -> Job:
+            job, ended = changes.cancel(tx, job_id, outcome, callback)
+            tx.on_commit(lambda: self._cancelled(job, ended=ended))
+            return job
+
+        return await self._database.call(run)
+
+    async def redeliver(self, job_id: str) -> Job:
+        """Make a settled callback due now."""
+
+        def run(tx: Transaction) -> Job:
+            job, former = changes.redeliver(tx, job_id)
+            tx.on_commit(lambda: self._callback_moved(job, former))
+            return job
+
+        return await self._database.call(run)
+
+    async def attempts(self, job_id: str) -> Sequence[CallbackAttempt]:
+        """Return the newest attempts to deliver the job's callback."""
+        return await self._database.call(lambda tx: queries.attempts(tx, job_id))
+
+    async def events(self, job_id: str, *, after: int, limit: int) -> Sequence[JobEvent]:
+        """Return the job's events behind `after`."""
+        return await self._database.call(lambda tx: queries.events(tx, job_id, after, limit))
+
+    @contextmanager
+    def watch(self, job_id: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set whenever something happens to the job."""
+        happened = asyncio.Event()
+        watchers = self._watchers.setdefault(job_id, set())
+        watchers.add(happened)
+        try:
+            yield happened
+        finally:
+            watchers.discard(happened)
+            if not watchers:
+                self._watchers.pop(job_id, None)
+
+    def stats(self) -> BackendStats:
+        """Return how much there is to do right now."""
+        return BackendStats(
+            queued=self._states[JobState.QUEUED],
+            running=self._states[JobState.RUNNING],
+            callbacks_pending=self._callbacks[CallbackState.PENDING],
+            callbacks_dead=self._callbacks[CallbackState.DEAD],
+        )
+
+    # -- workers --------------------------------------------------------------------------
+
+    async def start(self, job_id: str) -> Claim | None:
+        """Claim a queued job, or return None."""
+
+        def run(tx: Transaction) -> Claim | None:
+            job = changes.start(tx, job_id)
+            if job is None:
+                return None
+            claim = Claim(job=job, cancelled=asyncio.Event())
+            tx.on_commit(lambda: self._claimed(claim))
+            return claim
+
+        return await self._database.call(run)
+
+    async def finish(self, job_id: str, token: int, outcome: Outcome, callback: Frozen) -> bool:
+        """Fix the outcome and the callback's body together."""
+
+        def run(tx: Transaction) -> bool:
+            job = changes.finish(tx, job_id, token, outcome, callback)
+            if job is not None:
+                tx.on_commit(lambda: self._ended(job, JobState.RUNNING))
+            return job is not None
+
+        return await self._database.call(run)
+
+    async def record_delivery(
+        self,
+        job_id: str,
+        attempt: CallbackAttempt,
+        state: CallbackState,
+        next_at: datetime | None,
+    ) -> bool:
+        """Keep how an attempt went, and when the next one is due."""
+
+        def run(tx: Transaction) -> bool:
+            job = changes.record_delivery(tx, job_id, attempt, state, next_at)
+            if job is not None:
+                tx.on_commit(lambda: self._callback_moved(job, CallbackState.PENDING))
+            return job is not None
+
+        return await self._database.call(run)
+
+    def record_event(self, job_id: str, kind: EventType, data: Mapping[str, Any]) -> None:
+        """Add to the job's story without waiting for the disk."""
+
+        def run(tx: Transaction) -> None:
+            changes.add_event(tx, changes.get(tx, job_id).seq, kind, data)
+            tx.on_commit(lambda: self._tell(job_id))
+
+        self._database.submit(run).add_done_callback(_log_loss)
+
+    async def run(self, process: Process, deliver: Deliver, limits: RunLimits) -> None:
+        """Run the workers and the deliveries until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._deliveries.run(group, deliver, limits), name="deliveries")
+                await self._jobs.run(group, process, limits.workers)
+        finally:
+            await self._database.call(self._put_back)
+
+    async def drain(self) -> None:
+        """Hand out no more jobs, and wait until those in work, and what is due, are done."""
+        self._jobs.close()
+        while (
+            self._states[JobState.RUNNING] or self._jobs.under_way or not self._deliveries.is_idle
+        ):
+            self._moved.clear()
+            await self._moved.wait()
+
+    # -- upkeep ---------------------------------------------------------------------------
+
+    async def forget(self, *, before: datetime, limit: int) -> Sequence[str]:
+        """Remove settled jobs that ended earlier, and return the keys of their blobs."""
+
+        def run(tx: Transaction) -> Sequence[str]:
+            keys, callbacks = changes.forget(tx, before, limit)
+            tx.on_commit(lambda: self._callbacks.subtract(callbacks))
+            return keys
+
+        return await self._database.call(run)
+
+    async def unknown_blobs(self, keys: Sequence[str]) -> frozenset[str]:
+        """Return those of the keys that belong to no job."""
+        return await self._database.call(lambda tx: queries.unknown_blobs(tx, keys))
+
+    # -- on the event loop, when a change is on disk ---------------------------------------
+
+    def _arrived(self, _future: object) -> None:
+        self._arriving -= 1
+
+    def _queued(self, job: Job) -> None:
+        self._states[JobState.QUEUED] += 1
+        self._callbacks[CallbackState.NONE] += 1
+        self._jobs.joined(job)
+        self._tell(job.id)
+
+    def _claimed(self, claim: Claim) -> None:
+        job = claim.job
+        self._states[JobState.QUEUED] -= 1
+        self._states[JobState.RUNNING] += 1
+        self._jobs.left(job)
+        self._claims[job.id] = claim.cancelled
+        if job.cancel_requested:  # of the worker before a crash
+            claim.cancelled.set()
+        self._tell(job.id)
+
+    def _cancelled(self, job: Job, *, ended: bool) -> None:
+        if ended:
+            self._jobs.left(job)
+            self._ended(job, JobState.QUEUED)
+        elif job.state is JobState.RUNNING and job.id in self._claims:
+            self._claims[job.id].set()
+            self._tell(job.id)
+
+    def _ended(self, job: Job, former: JobState) -> None:
+        self._states[former] -= 1
+        self._states[job.state] += 1
+        self._claims.pop(job.id, None)
+        self._callback_moved(job, CallbackState.NONE)
+
+    def _callback_moved(self, job: Job, former: CallbackState) -> None:
+        self._callbacks[former] -= 1
+        self._callbacks[job.callback_state] += 1
+        if job.callback_state is CallbackState.PENDING:
+            self._deliveries.wake()
+        self._tell(job.id)
+
+    def _tell(self, job_id: str) -> None:
+        self._moved.set()
+        for happened in self._watchers.get(job_id, ()):
+            happened.set()
+
+    def _put_back(self, tx: Transaction) -> None:
+        """Queue what the workers of this process were cut off from."""
+        back = changes.put_back(tx, orderly=True)
+        for job in back:
+            tx.on_commit(partial(self._requeued, job))
+
+    def _requeued(self, job: Job) -> None:
+        self._states[JobState.RUNNING] -= 1
+        self._states[JobState.QUEUED] += 1
+        self._claims.pop(job.id, None)
+        self._jobs.joined(job)
+        self._tell(job.id)
+
+
+def _log_loss(future: "asyncio.Future[None]") -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.warning("event_not_recorded", error=type(error).__name__)

@@ -1,0 +1,118 @@
+"""The tables of the record, and the steps from each version to the next."""
+
+import sqlite3
+
+from imgsvc.errors import ConfigurationError
+
+# Times are seconds since 1970, with fractions. Specifications, blobs, outcomes and the
+# data of events are JSON documents.
+_JOBS = """
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of arrival
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    interruptions INTEGER NOT NULL DEFAULT 0,  -- attempts that ended with an orderly stop
+    spec TEXT NOT NULL,
+    client TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    callback_url TEXT,
+    callback_host TEXT,  -- host and port: how much goes to one at a time is limited
+    request_id TEXT NOT NULL,
+    webhook_id TEXT NOT NULL,
+    idempotency_key TEXT,
+    digest TEXT NOT NULL,
+    retry_of TEXT,
+    accepted_at REAL NOT NULL,
+    started_at REAL,
+    finished_at REAL,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    outcome TEXT,
+    callback_body TEXT,
+    callback_state TEXT NOT NULL DEFAULT 'none',
+    callback_attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at REAL
+)
+"""
+
+_INDEXES = (
+    "CREATE INDEX jobs_waiting ON jobs (priority, client, seq) WHERE state = 'queued'",
+    "CREATE INDEX jobs_by_state ON jobs (state, seq)",
+    "CREATE INDEX jobs_by_kind ON jobs (kind, seq)",
+    "CREATE INDEX jobs_by_callback ON jobs (callback_state, seq)",
+    "CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL",
+    "CREATE INDEX callbacks_due ON jobs (next_attempt_at) WHERE callback_state = 'pending'",
+    """
+    CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (client, idempotency_key)
+    WHERE idempotency_key IS NOT NULL
+    """,
+)
+
+_BLOBS = """
+CREATE TABLE blobs (
+    key TEXT PRIMARY KEY,
+    job INTEGER NOT NULL  -- its seq
+) WITHOUT ROWID
+"""
+
+_EVENTS = """
+CREATE TABLE events (
+    job INTEGER, -- its seq
+    number INTEGER,  -- from 1 in each job
+    type TEXT NOT NULL,
+    at REAL NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID
+"""
+
+_ATTEMPTS = """
+CREATE TABLE attempts (
+    job INTEGER,  -- its seq
+    number INTEGER,  -- from 1 in each job
+    at REAL NOT NULL,
+    duration REAL NOT NULL,
+    verdict TEXT NOT NULL,
+    status INTEGER,
+    error TEXT,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID
+"""
+
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        _JOBS,
+        *_INDEXES,
+        _BLOBS,
+        "CREATE INDEX blobs_by_job ON blobs (job)",
+        _EVENTS,
+        _ATTEMPTS,
+    ),
+)
+"""Statements that lead from version n to n + 1; the last version is how many there are."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to the newest version, each step in one transaction.
+
+    Raises ConfigurationError if a newer version of imgsvc has written them.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(_MIGRATIONS):
+        problem = (
+            f"data_dir: a newer imgsvc has written its jobs (version {version}, known here is"
+            f" {len(_MIGRATIONS)}): start that one, or use another folder"
+        )
+        raise ConfigurationError([problem])
+    for number, statements in enumerate(_MIGRATIONS[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")

@@ -1,0 +1,27 @@
+"""Stopping work whose result nobody wants any more."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from imgsvc.errors import JobCancelled
+
+T = TypeVar("T")
+
+
+async def unless_cancelled(cancelled: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """Return what work returns, or stop it and raise JobCancelled once the event is set.
+
+    Work that has ended counts, even if the event is set by then.
+    """
+    doing = asyncio.create_task(work, name="cancellable-work")
+    waiting = asyncio.create_task(cancelled.wait(), name="cancelled")
+    try:
+        await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise JobCancelled
+    finally:
+        waiting.cancel()
+        doing.cancel()
+        await asyncio.wait({doing})  # it gives back what it holds

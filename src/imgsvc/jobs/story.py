@@ -1,0 +1,33 @@
+"""What a job tells of itself while it is done."""
+
+from dataclasses import dataclass
+
+from imgsvc.jobs.backend import JobBackend
+from imgsvc.jobs.models import EventType
+from imgsvc.providers import EditResult, ProviderCall
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """Writes the events of one job; nothing waits for them."""
+
+    backend: JobBackend
+    job_id: str
+
+    def tell(self, kind: EventType, **data: object) -> None:
+        """Add an event; fields without a value are left out."""
+        self.backend.record_event(self.job_id, kind, data)
+
+    def provider_called(self, call: ProviderCall) -> None:
+        """Tell of a question to the image API that has ended."""
+        self.tell(
+            EventType.PROVIDER_CALLED,
+            provider=call.provider,
+            seconds=call.seconds,
+            error=call.error,
+        )
+
+    def edited(self, result: EditResult) -> None:
+        """Tell if the local engine has made the picture in place of the image API."""
+        if result.fallback_reason is not None:
+            self.tell(EventType.FALLBACK, reason=result.fallback_reason)
