@@ -17,9 +17,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from imgsvc.errors import ImgsvcError
+from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import FilesystemConfig, FilesystemStorage, S3Config, Storage
 from imgsvc.storage.filesystem import content_type
-from imgsvc.storage.links import LinkSigner, load_signing_key
+from imgsvc.storage.links import LinkSigner
 from standins.s3 import S3Server
 
 LIMIT = 32 << 20  # bytes that an object is read with

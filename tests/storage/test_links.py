@@ -1,14 +1,11 @@
-import stat
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsvc.errors import ConfigurationError, LinkExpired, LinkInvalid
-from imgsvc.storage.links import LinkSigner, load_signing_key
+from imgsvc.errors import LinkExpired, LinkInvalid
+from imgsvc.storage.links import LinkSigner
 
 NOW = 1_800_000_000
 
@@ -73,33 +70,3 @@ def test_a_link_of_another_server_is_invalid() -> None:
 def test_no_invented_link_is_taken(bucket: str, key: str, expires: str, signature: str) -> None:
     with pytest.raises(LinkInvalid):
         signer().verify(bucket, key, expires=expires, signature=signature)
-
-
-def test_the_signing_key_is_made_once_and_only_the_owner_may_read_it(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "link-signing.key"
-    signing_key = load_signing_key(path)
-    assert len(signing_key) == 32
-    assert load_signing_key(path) == signing_key
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-
-
-def test_several_that_make_the_signing_key_at_once_agree_on_one(tmp_path: Path) -> None:
-    path = tmp_path / "link-signing.key"
-    with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(load_signing_key, [path] * 8))
-    assert len(keys) == 1
-
-
-def test_a_damaged_signing_key_stops_the_start(tmp_path: Path) -> None:
-    path = tmp_path / "link-signing.key"
-    path.write_bytes(b"short")
-    with pytest.raises(ConfigurationError, match=r"link-signing\.key.*damaged"):
-        load_signing_key(path)
-
-
-def test_a_data_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match="data_dir") as caught:
-        load_signing_key(tmp_path / "file" / "link-signing.key")
-    assert str(tmp_path) not in str(caught.value)

@@ -10,10 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import disk
 from imgsvc.storage.base import ObjectInfo
 from imgsvc.storage.keys import check_key
-from imgsvc.storage.links import LinkSigner, load_signing_key
+from imgsvc.storage.links import LinkSigner
 from imgsvc.storage.settings import StorageSettings
 from imgsvc.storage.walk import walk
 
