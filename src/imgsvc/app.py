@@ -27,7 +27,9 @@ from imgsvc.jobs import (
     open_blobs,
 )
 from imgsvc.providers import EditRouter, open_router
+from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
+from imgsvc.web.cursor import Cursors
 from imgsvc.web.intake import Intake
 from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
@@ -58,6 +60,7 @@ class _Opened:
     router: EditRouter
     session: aiohttp.ClientSession  # for addresses that callers name
     backend: JobBackend
+    cursors: Cursors
 
 
 @asynccontextmanager
@@ -77,6 +80,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         router = await enter(open_router(settings.openai, editors))
         session = await enter(open_session(settings.egress))
         backend = await enter(settings.backend.open(settings.data_dir))
+        cursor_key = await asyncio.to_thread(load_signing_key, settings.data_dir / "cursor.key")
         opened = _Opened(
             blobs=blobs,
             gate=ImageGate(inspectors=inspectors, limits=settings.images.limits),
@@ -84,6 +88,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             router=router,
             session=session,
             backend=backend,
+            cursors=Cursors(cursor_key),
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
@@ -162,6 +167,7 @@ def _application(
         storage=opened.storage,
         buckets=settings.storage,
         provider=opened.router.name,
+        cursors=opened.cursors,
         readiness=readiness,
     )
     return app

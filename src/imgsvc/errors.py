@@ -68,6 +68,7 @@
         ├── JobFinished
         ├── JobNotFinished
         ├── JobHasNoResult
+        ├── ResultGone
         ├── JobNotRetryable
         └── CallbackNotSettled
 
@@ -624,6 +625,7 @@ class JobPoisoned(ImgsvcError):
 class PayloadLost(ImgsvcError):
     """The image that came with the request is no longer on the server's disk. Send it again."""
 
+    status = 410
     code = "payload_lost"
     title = "Payload lost"
 
@@ -669,6 +671,14 @@ class JobHasNoResult(JobError):
 
     code = "job_has_no_result"
     title = "Job has no result"
+
+
+class ResultGone(JobError):
+    """The job's result is no longer on the server's disk. Do the job again to have it anew."""
+
+    status = 410
+    code = "result_gone"
+    title = "Result gone"
 
 
 class JobNotRetryable(JobError):

@@ -60,6 +60,7 @@ class OpenAIStandin:
         self.calls: deque[Call] = deque(maxlen=remember)
         self.paths: list[str] = []
         self.arrived = asyncio.Event()  # set with every call
+        self.given_up = asyncio.Event()  # set when a client does not wait for its answer
         self._planned: deque[str] = deque()
         self._always: str | None = None
         self._edits: dict[bytes, bytes] = {}
@@ -98,11 +99,15 @@ class OpenAIStandin:
         call = await _read_call(request)
         self.calls.append(call)
         self.arrived.set()
-        await asyncio.sleep(self.latency)
-        name = self._planned.popleft() if self._planned else self._always
-        if name in FAILURES:
-            raise Refused(FAILURES[name])
-        return await self._answer(request, call, name)
+        try:
+            await asyncio.sleep(self.latency)
+            name = self._planned.popleft() if self._planned else self._always
+            if name in FAILURES:
+                raise Refused(FAILURES[name])
+            return await self._answer(request, call, name)
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
 
     async def model(self, request: web.Request) -> web.Response:
         """``GET /v1/models/{model}``."""

@@ -1,6 +1,6 @@
 """A whole service on a real socket, and a caller of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from imgsvc.config import Settings
+from imgsvc.jobs.models import Job
 from imgsvc.serve import Server, listening
 from standins.receiver import Receiver, callback_receiver
 
@@ -51,10 +52,24 @@ class Caller:
         async with self.session.get(self.server.url + path) as answer:
             return answer.status, await answer.json(content_type=None)
 
-    async def run(self, path: str, body: Any, **headers: str) -> Any:
-        """POST, expect 202, and return the body of the one callback that follows."""
+    async def submit(self, path: str, body: Any, **headers: str) -> str:
+        """POST, expect 202, and return the job's id."""
         status, accepted = await self.post(path, body, **headers)
         assert status == 202, accepted
-        while (callback := (await self.receiver.next()).json)["job_id"] != accepted["job_id"]:
+        return str(accepted["job_id"])
+
+    async def until(self, job_id: str, happened: Callable[[Job], bool]) -> Job:
+        """Wait for the job to be so, and return it."""
+        backend = self.server.service.backend
+        with backend.watch(job_id) as moved:
+            while not happened(job := await backend.get(job_id)):
+                await moved.wait()
+                moved.clear()
+        return job
+
+    async def run(self, path: str, body: Any, **headers: str) -> Any:
+        """POST, expect 202, and return the body of the one callback that follows."""
+        job_id = await self.submit(path, body, **headers)
+        while (callback := (await self.receiver.next()).json)["job_id"] != job_id:
             pass  # a job of an earlier test
         return callback

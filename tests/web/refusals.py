@@ -17,7 +17,8 @@ def assert_problem(status: int, problem: Any, code: str) -> None:
     assert problem["title"]
     assert problem["detail"]
     assert problem["request_id"]
-    assert set(problem) <= {"type", "title", "status", "detail", "code", "request_id", "errors"}
+    members = {"type", "title", "status", "detail", "code", "request_id", "errors", "state"}
+    assert set(problem) <= members
 
 
 async def raw(

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from imgsvc.web import openapi
+from imgsvc.web.job_query import JobQuery
+from imgsvc.web.job_view import AttemptView, CallbackView, JobLinks, JobView
 from imgsvc.web.openapi_parts import problem_answers
 from imgsvc.web.openapi_tools import TOOLS
+from imgsvc.web.problems import MEDIA_TYPE
+from imgsvc.web.results import StoredResultView
 from standins.watsonx import watsonx_import
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,6 +44,23 @@ def test_every_immediate_refusal_is_documented_with_its_status() -> None:
         for error in tool.refusals:
             assert f"| {error.status} | `{error.code}` |" in HTTP_API
             assert str(error.status) in problem_answers(error)
+
+
+def test_every_refusal_of_every_operation_is_documented_with_its_status(
+    document: dict[str, Any],
+) -> None:
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, answer in operation["responses"].items():
+                refused = answer.get("content", {}).get(MEDIA_TYPE, {})
+                for code in refused.get("examples", {}):
+                    assert f"| {status} | `{code}` |" in HTTP_API
+
+
+def test_every_field_of_a_job_is_documented() -> None:
+    chapter = HTTP_API.partition("## Jobs\n")[2].partition("\n## ")[0]
+    for model in (JobView, CallbackView, AttemptView, JobLinks, JobQuery, StoredResultView):
+        assert not [name for name in model.model_fields if name not in chapter]
 
 
 def test_the_agent_in_the_guide_is_one_that_watsonx_orchestrate_takes(tmp_path: Path) -> None:

@@ -49,6 +49,32 @@ async def test_an_acceptance_and_its_callback_fit_their_schemas(local: Caller, t
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.operation_id)
+async def test_a_job_and_a_list_of_jobs_fit_their_schemas(local: Caller, tool: Tool) -> None:
+    body = {"prompt": "Convert to black and white"}
+    if "image_base64" in tool.request.model_fields:
+        body |= tool.request_examples["inline"][1]
+    job_id = await local.submit(tool.path, body)
+    check((await local.get(f"/jobs/{job_id}"))[1], "JobView")
+    await local.until(job_id, lambda job: job.callback_attempts > 0)
+    check((await local.get(f"/jobs/{job_id}"))[1], "JobView")
+    check((await local.get("/jobs?limit=1"))[1], "JobPage")
+
+
+async def test_a_fresh_link_fits_its_schema(local: Caller) -> None:
+    tool = next(tool for tool in TOOLS if tool.operation_id == "processImageAsyncToCos")
+    callback = await local.run(tool.path, tool.request_examples["inline"][1])
+    check((await local.get(f"/jobs/{callback['job_id']}/result"))[1], "StoredResultView")
+
+
+async def test_the_refusal_to_cancel_a_finished_job_fits_its_schema(local: Caller) -> None:
+    tool = TOOLS[0]
+    callback = await local.run(tool.path, tool.request_examples["inline"][1])
+    url = f"{local.server.url}/jobs/{callback['job_id']}/cancel"
+    async with local.session.post(url) as answer:
+        check(await answer.json(content_type=None), "Problem")
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.operation_id)
 async def test_a_refusal_fits_its_schema(local: Caller, tool: Tool) -> None:
     status, problem = await local.post(tool.path, {"promt": "Blur it"})
     assert status == 422

@@ -6,7 +6,9 @@ from openapi_schema_validator import OAS30ReadValidator
 from pydantic import BaseModel
 
 from imgsvc.jobs.bodies import BatchCallback, ImageToBase64Callback, ImageToStorageCallback
+from imgsvc.jobs.models import JobState
 from imgsvc.web import openapi
+from imgsvc.web.job_view import JobView
 from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
 from standins.watsonx import watsonx_import
 
@@ -15,6 +17,10 @@ TOOLS: dict[str, tuple[str, type[BaseModel]]] = {
     "processImageAsyncToBase64": ("/process-image-async-b64", ProcessImageRequest),
     "processImageAsyncToCos": ("/process-image-async", ProcessImageRequest),
     "batchProcessImages": ("/batch-process-images", BatchRequest),
+}
+JOB_TOOLS = {
+    "getJob": ("GET", "/jobs/{job_id}"),
+    "cancelJob": ("POST", "/jobs/{job_id}/cancel"),
 }
 CALLBACKS: dict[str, type[BaseModel]] = {
     "processImageAsyncToBase64": ImageToBase64Callback,
@@ -119,8 +125,10 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {tool["name"]: tool for tool in watsonx_import("tools", file)}
 
 
-def test_the_importer_makes_the_three_tools_and_no_other(tools: dict[str, Any]) -> None:
-    assert list(tools) == list(TOOLS)
+def test_the_importer_makes_the_tools_and_what_an_agent_can_do_with_their_jobs(
+    tools: dict[str, Any],
+) -> None:
+    assert list(tools) == [*TOOLS, *JOB_TOOLS]
     assert all(tool["display_name"] and tool["description"] for tool in tools.values())
 
 
@@ -164,3 +172,26 @@ def test_the_acknowledgement_of_a_tool_is_the_202_answer(tools: dict[str, Any], 
     acknowledgement = tools[name]["binding"]["openapi"]["acknowledgement"]["output_schema"]
     types = {field: each["type"] for field, each in acknowledgement["properties"].items()}
     assert types == {"accepted": "boolean", "job_id": "string"}
+
+
+@pytest.mark.parametrize("name", JOB_TOOLS)
+def test_the_importer_finds_a_plain_tool_that_asks_for_a_job_id(
+    tools: dict[str, Any], name: str
+) -> None:
+    tool, binding = tools[name], tools[name]["binding"]["openapi"]
+    assert not tool["is_async"]
+    assert (binding["http_method"], binding["http_path"]) == JOB_TOOLS[name]
+    assert not binding["callback"]
+    schema = tool["input_schema"]
+    assert schema["required"] == ["path_job_id"]  # the importer names the place too
+    field = schema["properties"].pop("path_job_id")
+    assert (field["aliasName"], field["type"]) == ("job_id", "string")
+    assert field["description"]
+    assert not schema["properties"]
+
+
+@pytest.mark.parametrize("name", JOB_TOOLS)
+def test_the_output_of_a_plain_tool_is_the_job(tools: dict[str, Any], name: str) -> None:
+    properties = tools[name]["output_schema"]["properties"]
+    assert set(properties) == set(JobView.model_fields)
+    assert properties["state"]["enum"] == list(JobState)

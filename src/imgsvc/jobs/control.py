@@ -24,6 +24,12 @@ log = structlog.get_logger(__name__)
 _RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.COMPLETED_WITH_ERRORS})
 
 
+def is_retryable(job: Job) -> bool:
+    """Tell whether the job can be done again: it went wrong, and what it needs is there."""
+    keeps_inputs = job.outcome is not None and job.outcome.keeps_inputs
+    return job.state in _RETRYABLE and (keeps_inputs or not job.spec.blobs)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobControl:
     """Cancels jobs and does them again."""

@@ -12,10 +12,8 @@ from pydantic import ValidationError
 
 from imgsvc.callbacks import CallbacksConfig, EgressPolicy, check_url, rewrite
 from imgsvc.errors import (
-    FieldError,
     ImageProcessDied,
     InvalidObjectKey,
-    InvalidRequest,
     InvalidUrl,
     MissingCallbackUrl,
 )
@@ -41,6 +39,7 @@ from imgsvc.web.config import ServerConfig
 from imgsvc.web.readiness import Readiness
 from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
 from imgsvc.web.unpack import Unpacked, unpack
+from imgsvc.web.validation import explain, wrong_field
 
 CALLBACK_HEADER = "callbackUrl"
 
@@ -119,7 +118,7 @@ class Intake:
             body = _validate(BatchRequest, unpacked.fields)
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
-            raise _wrong("concurrency", f"at most {most} on this server")
+            raise wrong_field("concurrency", f"at most {most} on this server")
         buckets = self.buckets
         return BatchSpec(
             prompt=body.prompt,
@@ -153,7 +152,7 @@ def _validate(schema: type[Body], fields: Any) -> Body:
     try:
         return schema.model_validate(fields)
     except ValidationError as exc:
-        raise _explain(exc) from exc
+        raise explain(exc) from exc
 
 
 def _options(
@@ -173,41 +172,11 @@ def _prefix(field: str, given: str | None, configured: str) -> str:
         return configured
     prefix = normal_prefix(given)
     if len(prefix.encode()) > MAX_PREFIX_BYTES:
-        raise _wrong(field, f"has more than {MAX_PREFIX_BYTES} bytes")
+        raise wrong_field(field, f"has more than {MAX_PREFIX_BYTES} bytes")
     try:
         check_key(f"{prefix}x")
     except InvalidObjectKey as exc:
-        raise _wrong(
+        raise wrong_field(
             field, "is no folder of a bucket: no `.` or `..`, no control characters, short parts"
         ) from exc
     return prefix
-
-
-def _explain(exc: ValidationError) -> InvalidRequest:
-    """Return pydantic's findings as ours: one entry a field, without the values sent."""
-    found = [
-        FieldError(
-            field=".".join(str(part) for part in error["loc"]) or "body",
-            message=_MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, ")),
-        )
-        for error in exc.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    return _invalid(found)
-
-
-def _wrong(field: str, message: str) -> InvalidRequest:
-    return _invalid([FieldError(field=field, message=message)])
-
-
-def _invalid(found: list[FieldError]) -> InvalidRequest:
-    summary = "; ".join(f"{error.field}: {error.message}" for error in found[:5])
-    return InvalidRequest(found, f"The request has wrong fields. {summary.rstrip('.')}.")
-
-
-_MESSAGES = {
-    "extra_forbidden": "unknown field; see /docs for those there are",
-    "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "is not in the form that /docs shows for it",
-    "missing": "this field is required",
-    "model_type": "must be a JSON object",
-}

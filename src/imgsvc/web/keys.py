@@ -6,6 +6,7 @@ from aiohttp import web
 
 from imgsvc.jobs import JobBackend, JobControl
 from imgsvc.storage import Storage, StorageConfig
+from imgsvc.web.cursor import Cursors
 from imgsvc.web.intake import Intake
 from imgsvc.web.readiness import Readiness
 
@@ -21,6 +22,7 @@ class Context:
     storage: Storage
     buckets: StorageConfig
     provider: str
+    cursors: Cursors
     readiness: Readiness
 
 

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from imgsvc import __version__
 from imgsvc.errors import ConfigurationError
+from imgsvc.web.openapi_jobs import AGENT_JOB_ANSWERS, JOB_ANSWERS, job_paths
 from imgsvc.web.openapi_schemas import component_schemas
 from imgsvc.web.openapi_service import SERVICE_ANSWERS, service_paths
 from imgsvc.web.openapi_tools import TOOLS
@@ -22,8 +23,9 @@ _EXPECTED = (
 def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
     """Return the OpenAPI 3.0.3 document of the server that callers reach at server_url.
 
-    It holds the three tools and nothing else, because watsonx Orchestrate makes a tool of
-    every operation that it finds; full adds the rest. Raises ConfigurationError for a
+    It holds the three tools and what an agent can do with their jobs, and nothing else,
+    because watsonx Orchestrate makes a tool of every operation that it finds; full adds
+    the rest. Raises ConfigurationError for a
     server_url that is not absolute, or that the importer would not take.
     """
     _check(server_url)
@@ -43,7 +45,7 @@ def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
             },
         },
         "servers": [{"url": server_url}],
-        "paths": paths | (service_paths() if full else {}),
+        "paths": paths | job_paths(full=full) | (service_paths() if full else {}),
         "components": {
             "schemas": component_schemas(
                 requests=[tool.request for tool in TOOLS],
@@ -51,7 +53,7 @@ def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
                     Accepted,
                     Problem,
                     *(tool.callback for tool in TOOLS),
-                    *(SERVICE_ANSWERS if full else ()),
+                    *((*JOB_ANSWERS, *SERVICE_ANSWERS) if full else AGENT_JOB_ANSWERS),
                 ],
             )
         },

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imgsvc.errors import ImgsvcError, InvalidRequest, ServiceOverloaded
+from imgsvc.errors import ImgsvcError, InvalidRequest, JobFinished
 from imgsvc.web.openapi_schemas import reference
 from imgsvc.web.problems import MEDIA_TYPE
 from imgsvc.web.schemas import Accepted, Problem
@@ -120,12 +120,13 @@ def _problem_answer(status: int, errors: list[type[ImgsvcError]]) -> dict[str, A
         "description": f"{HTTPStatus(status).phrase}\n\n" + "\n".join(lines),
         "content": {MEDIA_TYPE: {"schema": reference(Problem), "examples": _examples(examples)}},
     }
-    if any(issubclass(error, ServiceOverloaded) for error in errors):
+    waits = [error.retry_after for error in errors if error.retry_after is not None]
+    if waits:
         answer["headers"] = {
             "Retry-After": {
                 "description": "How many seconds to wait before the next try.",
                 "schema": {"type": "integer"},
-                "example": ServiceOverloaded.retry_after,
+                "example": waits[0],
             }
         }
     return answer
@@ -140,6 +141,8 @@ def _problem(error: type[ImgsvcError]) -> dict[str, Any]:
         "code": error.code,
         "request_id": REQUEST_ID_EXAMPLE,
     }
+    if error is JobFinished:
+        problem["state"] = "completed"
     if error is InvalidRequest:
         problem["errors"] = [{"field": "prompt", "message": "this field is required"}]
     return problem

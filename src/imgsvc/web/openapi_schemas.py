@@ -37,6 +37,8 @@ def component_schemas(
     ]
     _, schema = models_json_schema(models, ref_template=_REF, schema_generator=_OpenApi30)
     definitions: dict[str, Any] = schema["$defs"]
+    for definition in definitions.values():
+        definition.pop("title", None)  # it only repeats the name
     return definitions
 
 
@@ -68,7 +70,6 @@ class _OpenApi30(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Return an object; one that the server writes may get more fields some day."""
         result = super().model_schema(schema)
-        del result["title"]  # it only repeats the component's name
         if self.mode == "serialization":
             result.pop("additionalProperties", None)
         return result

@@ -159,7 +159,7 @@ _FILE = {
 _OPENAPI = {
     "operationId": "getOpenapiDocument",
     "summary": "Get the OpenAPI document",
-    "description": "The three tools alone, as agents import them; with `full=1` every operation.",
+    "description": "The tools alone, as agents import them; with `full=1` every operation.",
     "tags": ["Interface"],
     "parameters": [
         {

@@ -11,6 +11,7 @@ from imgsvc.errors import (
     BodyTooLarge,
     ImgsvcError,
     InvalidRequest,
+    JobFinished,
     MethodNotAllowed,
     NotFound,
     RequestError,
@@ -32,6 +33,8 @@ def problem_response(error: ImgsvcError, *, request_id: str) -> web.Response:
     headers = {}
     if isinstance(error, InvalidRequest):
         document["errors"] = list(error.errors)
+    if isinstance(error, JobFinished):
+        document["state"] = error.state
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, MethodNotAllowed):

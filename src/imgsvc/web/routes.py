@@ -2,13 +2,23 @@
 
 from aiohttp import web
 
-from imgsvc.web import docs_page, handlers
+from imgsvc.web import docs_page, handlers, jobs
+
+JOB = "/jobs/{job_id:[^/]+}"
+"""A job; what is no id finds its way to the handler too, which says so."""
 
 ROUTES: list[web.RouteDef] = [
     # The three tools
     web.post("/process-image-async-b64", handlers.process_image_to_base64),
     web.post("/process-image-async", handlers.process_image_to_storage),
     web.post("/batch-process-images", handlers.batch_process_images),
+    # Jobs
+    web.get("/jobs", jobs.list_jobs),
+    web.get(JOB, jobs.get_job),
+    web.get(f"{JOB}/result", jobs.get_result),
+    web.post(f"{JOB}/cancel", jobs.cancel_job),
+    web.post(f"{JOB}/retry", jobs.retry_job),
+    web.post(f"{JOB}/callback/redeliver", jobs.redeliver_callback),
     # Results of the filesystem storage, by signed link
     web.get("/files/{bucket}/{key:.+}", handlers.file),
     # For operators

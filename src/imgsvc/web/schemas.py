@@ -183,6 +183,12 @@ class Accepted(BaseModel):
     )
 
 
+class Retried(Accepted):
+    """A new job is recorded that does the same as an old one."""
+
+    retry_of: str = Field(description="The old job.", json_schema_extra={"format": "uuid"})
+
+
 class FieldProblem(BaseModel):
     """One wrong field of the request."""
 
@@ -200,5 +206,6 @@ class Problem(BaseModel):
     code: str = Field(description="A stable word for programs.")
     request_id: str = Field(description="The X-Request-Id of this request, for the logs.")
     errors: list[FieldProblem] | None = Field(
-        None, description="Wrong fields of the body, one entry each."
+        None, description="Wrong fields of the request, one entry each."
     )
+    state: str | None = Field(None, description="How the job has ended; only of `job_finished`.")

@@ -1,0 +1,176 @@
+"""A job as callers see it.
+
+Neither the prompt nor the callback's URL is in it: the caller has both, and whoever else
+can reach the server shall not. A field without a value is left out; `null` is never sent.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+from yarl import URL
+
+from imgsvc.jobs.control import is_retryable
+from imgsvc.jobs.models import (
+    BatchSpec,
+    CallbackAttempt,
+    CallbackState,
+    Job,
+    JobKind,
+    JobState,
+    Outcome,
+)
+from imgsvc.jobs.moves import FINAL
+
+_JobId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+_Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
+
+
+class AttemptView(BaseModel):
+    """One attempt to deliver a callback."""
+
+    number: int = Field(description="From 1; goes on counting when a callback is sent again.")
+    at: datetime = Field(description="When it began.")
+    verdict: str = Field(description="`delivered`, `retry` or `dead`.")
+    duration: float = Field(description="How long it took, in seconds.")
+    status: int | None = Field(None, description="The HTTP status of the answer, if there was one.")
+    error: str | None = Field(None, description="What went wrong.")
+    answer: str | None = Field(None, description="How the answer begins, at most 1 KiB.")
+
+
+class CallbackView(BaseModel):
+    """Where a job's callback stands."""
+
+    state: CallbackState
+    host: str | None = Field(None, description="Where it goes; the rest of the URL is not shown.")
+    next_attempt_at: datetime | None = Field(
+        None, description="When it is tried next; only while it is pending."
+    )
+    attempts: list[AttemptView] | None = Field(
+        None, description="The newest 100 attempts, in order; not in lists of jobs."
+    )
+
+
+class JobLinks(BaseModel):
+    """What there is of this job, and what can be done with it now."""
+
+    self: _Url = Field(description="GET: this job.")
+    events: _Url = Field(description="GET: its story, as a stream.")
+    result: _Url | None = Field(None, description="GET: its result.")
+    cancel: _Url | None = Field(None, description="POST: stop it.")
+    retry: _Url | None = Field(None, description="POST: do it again.")
+    redeliver: _Url | None = Field(None, description="POST: send its callback again.")
+
+
+class JobView(BaseModel):
+    """A job: how far it has come, how it ended, and where its callback stands."""
+
+    job_id: _JobId = Field(description="The id that the 202 answer gave.")
+    kind: JobKind
+    state: JobState
+    priority: int = Field(description="9 goes first, 0 last.")
+    attempts: int = Field(description="How often a worker has begun it.")
+    accepted_at: datetime = Field(description="When it was accepted.")
+    started_at: datetime | None = Field(None, description="When a worker last began it.")
+    finished_at: datetime | None = Field(None, description="When it ended.")
+    cancel_requested: bool | None = Field(
+        None, description="True if it runs, and was told to stop."
+    )
+    filename: str | None = Field(None, description="The file name as it was sent.")
+    retry_of: _JobId | None = Field(None, description="The job that this one does again.")
+    provider: str | None = Field(
+        None, description="Who was asked to edit: `openai`, say. Once it has ended."
+    )
+    fallback: bool | None = Field(
+        None, description="True if the simpler local engine did the edit. Once it has ended."
+    )
+    fallback_reason: str | None = Field(
+        None, description="Why: a stable code, `provider_out_of_credit` say. Only if `fallback`."
+    )
+    error: str | None = Field(
+        None, description="If it did not work: `Kind: what happened and what to do`."
+    )
+    callback: CallbackView
+    links: JobLinks
+
+
+class JobPage(BaseModel):
+    """A page of the list of jobs, the newest first."""
+
+    jobs: list[JobView]
+    next_cursor: str | None = Field(
+        None, description="Give it as `cursor` for the next page; absent on the last one."
+    )
+
+
+def job_view(
+    job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None = None
+) -> dict[str, Any]:
+    """Return the JSON document of a job, with these attempts to deliver its callback."""
+    return _view(job, base_url, attempts).model_dump(mode="json", exclude_none=True)
+
+
+def page_view(jobs: Sequence[Job], base_url: str, next_cursor: str | None) -> dict[str, Any]:
+    """Return the JSON document of a page of jobs."""
+    page = JobPage(jobs=[_view(job, base_url, None) for job in jobs], next_cursor=next_cursor)
+    return page.model_dump(mode="json", exclude_none=True)
+
+
+def _view(job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None) -> JobView:
+    ended = {} if job.outcome is None else _ended(job.outcome)
+    return JobView(
+        job_id=job.id,
+        kind=job.spec.kind,
+        state=job.state,
+        priority=job.priority,
+        attempts=job.attempt,
+        accepted_at=job.accepted_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        cancel_requested=True if job.cancel_requested and job.outcome is None else None,
+        filename=None if isinstance(job.spec, BatchSpec) else job.spec.filename,
+        retry_of=job.retry_of,
+        callback=CallbackView(
+            state=job.callback_state,
+            host=None if job.callback_url is None else URL(job.callback_url).host,
+            next_attempt_at=job.next_attempt_at,
+            attempts=None if attempts is None else [_attempt(each) for each in attempts],
+        ),
+        links=_links(job, f"{base_url}/jobs/{job.id}"),
+        **ended,
+    )
+
+
+def _ended(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "provider": outcome.provider,
+        "fallback": outcome.fallback_reason is not None,
+        "fallback_reason": outcome.fallback_reason,
+        "error": outcome.error,
+    }
+
+
+def _attempt(attempt: CallbackAttempt) -> AttemptView:
+    return AttemptView(
+        number=attempt.number,
+        at=attempt.at,
+        verdict=attempt.verdict,
+        duration=attempt.duration,
+        status=attempt.status,
+        error=attempt.error,
+        answer=attempt.answer or None,
+    )
+
+
+def _links(job: Job, url: str) -> JobLinks:
+    has_result = job.outcome is not None and job.outcome.result is not None
+    can_go_again = job.callback_state in {CallbackState.DELIVERED, CallbackState.DEAD}
+    return JobLinks(
+        self=url,
+        events=f"{url}/events",
+        result=f"{url}/result" if has_result else None,
+        cancel=None if job.state in FINAL else f"{url}/cancel",
+        retry=f"{url}/retry" if is_retryable(job) else None,
+        redeliver=f"{url}/callback/redeliver" if can_go_again else None,
+    )

@@ -1,0 +1,106 @@
+"""What callers and operators see of jobs, and what they can do with one."""
+
+import asyncio
+import re
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from imgsvc.errors import JobFinished, JobNotFound
+from imgsvc.jobs import JobBackend
+from imgsvc.jobs.models import Job, JobState
+from imgsvc.web.answers import AcceptedResponse, json_response
+from imgsvc.web.job_query import job_query
+from imgsvc.web.job_view import job_view, page_view
+from imgsvc.web.keys import CONTEXT, REQUEST_ID, Context
+from imgsvc.web.results import result_response
+
+CANCEL_WAIT = 5.0
+"""Seconds that a cancelled job gets to stop, before the answer says that it still runs."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """List jobs, the newest first, a page at a time."""
+    context = request.app[CONTEXT]
+    query = job_query(request.query)
+    wanted = query.wanted
+    before = None if query.cursor is None else context.cursors.decode(query.cursor, wanted)
+    # One more than is shown: it tells whether there is a next page.
+    jobs = await context.backend.list(wanted, before=before, limit=query.limit + 1)
+    page = jobs[: query.limit]
+    more = len(jobs) > len(page)
+    next_cursor = context.cursors.encode(page[-1].seq, wanted) if more else None
+    return json_response(page_view(page, context.base_url, next_cursor))
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """Show a job with the attempts to deliver its callback."""
+    context = request.app[CONTEXT]
+    return json_response(await _view(context, await context.backend.get(job_id(request))))
+
+
+async def get_result(request: web.Request) -> web.StreamResponse:
+    """Send the image, or a new link to what is stored."""
+    context = request.app[CONTEXT]
+    return await result_response(
+        request,
+        await context.backend.get(job_id(request)),
+        blobs=context.intake.blobs,
+        storage=context.storage,
+        buckets=context.buckets,
+    )
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    """Stop a job; 200 once it has ended, 202 if it takes its time."""
+    context = request.app[CONTEXT]
+    wanted = job_id(request)
+    with context.backend.watch(wanted) as happened:
+        job = await context.control.cancel(wanted)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_WAIT):
+                job = await _wait_for_end(context.backend, job, happened)
+    if job.finished_at is not None and job.state is not JobState.CANCELLED:
+        raise JobFinished(job.state)  # its work was done before it could be stopped
+    return json_response(await _view(context, job), status=202 if job.finished_at is None else 200)
+
+
+async def retry_job(request: web.Request) -> web.Response:
+    """Do a job again, as a new one."""
+    context = request.app[CONTEXT]
+    context.readiness.check()
+    old = job_id(request)
+    job = await context.control.retry(
+        old, request_id=request[REQUEST_ID], client=request.remote or "unknown"
+    )
+    return AcceptedResponse({"accepted": True, "job_id": job.id, "retry_of": old})
+
+
+async def redeliver_callback(request: web.Request) -> web.Response:
+    """Send a settled callback again."""
+    context = request.app[CONTEXT]
+    job = await context.backend.redeliver(job_id(request))
+    return json_response(await _view(context, job), status=202)
+
+
+def job_id(request: web.Request) -> str:
+    """Return the id in the path; raise JobNotFound for one that no job can have."""
+    given = request.match_info["job_id"].lower()
+    if not _JOB_ID.fullmatch(given):
+        raise JobNotFound
+    return given
+
+
+async def _view(context: Context, job: Job) -> dict[str, Any]:
+    return job_view(job, context.base_url, await context.backend.attempts(job.id))
+
+
+async def _wait_for_end(backend: JobBackend, job: Job, happened: asyncio.Event) -> Job:
+    while job.finished_at is None:
+        await happened.wait()
+        happened.clear()  # before the look: what happens after it must set it again
+        job = await backend.get(job.id)
+    return job

@@ -1,0 +1,303 @@
+"""The operations on jobs: two that agents can use, and the rest."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+from imgsvc.errors import (
+    CallbackNotSettled,
+    DiskRefuses,
+    ImgsvcError,
+    InvalidCursor,
+    InvalidRequest,
+    JobFinished,
+    JobHasNoResult,
+    JobNotFinished,
+    JobNotFound,
+    JobNotRetryable,
+    PayloadLost,
+    QueueFull,
+    ResultGone,
+    ShuttingDown,
+)
+from imgsvc.jobs.models import CallbackState, JobKind, JobState
+from imgsvc.web.job_query import MAX_PAGE
+from imgsvc.web.job_view import JobPage, JobView
+from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, json_answer, json_content, problem_answers
+from imgsvc.web.openapi_schemas import reference
+from imgsvc.web.results import StoredResultView
+from imgsvc.web.schemas import Retried
+
+AGENT_JOB_ANSWERS: tuple[type[BaseModel], ...] = (JobView,)
+JOB_ANSWERS: tuple[type[BaseModel], ...] = (JobView, JobPage, StoredResultView, Retried)
+
+
+def job_paths(*, full: bool) -> dict[str, Any]:
+    """Return the paths of jobs: those that help an agent, or all."""
+    for_agents = {
+        "/jobs/{job_id}": {"get": _GET},
+        "/jobs/{job_id}/cancel": {"post": _CANCEL},
+    }
+    if not full:
+        return for_agents
+    return {
+        "/jobs": {"get": _LIST},
+        **for_agents,
+        "/jobs/{job_id}/result": {"get": _RESULT},
+        "/jobs/{job_id}/retry": {"post": _RETRY},
+        "/jobs/{job_id}/callback/redeliver": {"post": _REDELIVER},
+    }
+
+
+_LINK = f"https://images.example.com/jobs/{JOB_ID_EXAMPLE}"
+_RUNNING = {
+    "job_id": JOB_ID_EXAMPLE,
+    "kind": "image_to_storage",
+    "state": "running",
+    "priority": 5,
+    "attempts": 1,
+    "accepted_at": "2026-11-24T03:12:41.250000Z",
+    "started_at": "2026-11-24T03:12:41.260000Z",
+    "filename": "photo.png",
+    "callback": {"state": "none", "host": "example.com"},
+    "links": {"self": _LINK, "events": f"{_LINK}/events", "cancel": f"{_LINK}/cancel"},
+}
+_COMPLETED = {
+    **_RUNNING,
+    "state": "completed",
+    "finished_at": "2026-11-24T03:12:58.500000Z",
+    "provider": "openai",
+    "fallback": False,
+    "callback": {"state": "delivered", "host": "example.com"},
+    "links": {
+        "self": _LINK,
+        "events": f"{_LINK}/events",
+        "result": f"{_LINK}/result",
+        "redeliver": f"{_LINK}/callback/redeliver",
+    },
+}
+_COMPLETED_ALONE = {
+    **_COMPLETED,
+    "callback": {
+        "state": "delivered",
+        "host": "example.com",
+        "attempts": [
+            {
+                "number": 1,
+                "at": "2026-11-24T03:12:58.510000Z",
+                "verdict": "delivered",
+                "duration": 0.041,
+                "status": 200,
+                "answer": "ok",
+            }
+        ],
+    },
+}
+_STOPPING = {**_RUNNING, "cancel_requested": True}
+_CANCELLED = {
+    **_RUNNING,
+    "state": "cancelled",
+    "finished_at": "2026-11-24T03:12:50.750000Z",
+    "provider": "openai",
+    "fallback": False,
+    "error": (
+        "JobCancelled: The job was cancelled. Submit it again if the result is wanted after all."
+    ),
+    "callback": {
+        "state": "pending",
+        "host": "example.com",
+        "next_attempt_at": "2026-11-24T03:12:50.750000Z",
+    },
+    "links": {"self": _LINK, "events": f"{_LINK}/events"},
+}
+
+_JOB_ID = {
+    "name": "job_id",
+    "in": "path",
+    "required": True,
+    "description": "The job's id, as the answer to the accepted request gave it.",
+    "schema": {"type": "string", "format": "uuid"},
+    "example": JOB_ID_EXAMPLE,
+}
+
+
+def _filter(name: str, description: str, words: Iterable[str]) -> dict[str, Any]:
+    schema = {"type": "string", "enum": list(words)}
+    return _query(name, description, schema)
+
+
+def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
+
+
+def _operation(
+    operation_id: str,
+    summary: str,
+    description: str,
+    answers: dict[str, Any],
+    refusals: tuple[type[ImgsvcError], ...],
+) -> dict[str, Any]:
+    """Return an operation on one job."""
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "description": description,
+        "tags": ["Jobs"],
+        "parameters": [_JOB_ID],
+        "responses": {**answers, **problem_answers(JobNotFound, DiskRefuses, *refusals)},
+    }
+
+
+_LIST = {
+    "operationId": "listJobs",
+    "summary": "List jobs",
+    "description": (
+        "Shows jobs, the newest first, a page at a time. Pages stay correct while jobs are added:"
+        " follow `next_cursor`, with the same filters, until there is none."
+    ),
+    "tags": ["Jobs"],
+    "parameters": [
+        _filter("state", "Only jobs in this state.", JobState),
+        _filter("kind", "Only jobs of this kind.", JobKind),
+        _filter("callback", "Only jobs whose callback stands so.", CallbackState),
+        _query(
+            "since",
+            "Only jobs accepted then or later: ISO 8601 (UTC, if it names no zone) or seconds"
+            " since 1970.",
+            {"type": "string", "example": "2026-11-24T00:00:00Z"},
+        ),
+        _query(
+            "limit",
+            "Jobs on one page; 50 without it.",
+            {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "example": 50},
+        ),
+        _query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+    ],
+    "responses": {
+        "200": json_answer(
+            "A page of jobs.",
+            JobPage,
+            {"jobs": [_COMPLETED], "next_cursor": "AAAAAAAAAAfO7n4yZ3VhhQd2nJ6k0cLx"},
+        ),
+        **problem_answers(InvalidCursor, InvalidRequest, DiskRefuses),
+    },
+}
+
+_GET = _operation(
+    "getJob",
+    "See how an image job stands",
+    "Tells how far the job with this id has come: `state` is `queued`, `running`, `completed`,"
+    " `completed_with_errors`, `failed` or `cancelled`. Choose this tool when the user asks what"
+    " has become of an edit and you know its `job_id`. It brings no image, and there is no need to"
+    " call it again and again: the result comes by callback.\n\n"
+    "What comes back: once the job has ended, `error` says what went wrong, if anything did, and"
+    " `fallback` is true if the simpler local engine did the edit. `callback` says whether the"
+    " result was delivered.",
+    {
+        "200": {
+            "description": "The job.",
+            "content": json_content(
+                JobView,
+                {"running": ("In work", _RUNNING), "completed": ("Done", _COMPLETED_ALONE)},
+            ),
+        }
+    },
+    (),
+)
+
+_RESULT = _operation(
+    "getJobResult",
+    "Get a job's result",
+    "Answers with the edited image itself if the callback carried it, else with a fresh link to"
+    " the stored image, or to a batch's manifest. It works as long as the job is kept, so longer"
+    " than the link in the callback.",
+    {
+        "200": {
+            "description": "The image, or where it is.",
+            "content": {
+                "image/*": {"schema": {"type": "string", "format": "binary"}},
+                "application/json": {
+                    "schema": reference(StoredResultView),
+                    "example": {
+                        "object_key": f"results/{JOB_ID_EXAMPLE}/photo_modified.png",
+                        "result_url": (
+                            f"https://s3.example.com/output/results/{JOB_ID_EXAMPLE}"
+                            "/photo_modified.png?X-Amz-Expires=3600&X-Amz-Signature=4567cdef"
+                        ),
+                        "expires_in": 3600,
+                    },
+                },
+            },
+        }
+    },
+    (JobNotFinished, JobHasNoResult, ResultGone),
+)
+
+_CANCEL = _operation(
+    "cancelJob",
+    "Stop an image job",
+    "Stops the job with this id, whose result is then no longer wanted. Choose this tool only when"
+    " the user asks to stop an edit that was begun, and you know its `job_id`.\n\n"
+    "What comes back: the job. Its `state` is `cancelled`, or `running` with `cancel_requested` if"
+    " it takes a moment longer. Images that a batch has finished by then stay. A job that has"
+    " ended already cannot be stopped: the answer is 409, with its state.",
+    {
+        "200": json_answer("The job is cancelled.", JobView, _CANCELLED),
+        "202": json_answer("The job was told to stop, and still runs.", JobView, _STOPPING),
+    },
+    (JobFinished,),
+)
+
+_RETRY = _operation(
+    "retryJob",
+    "Do a job again",
+    "Makes a new job that does the same, with a callback of its own to the same URL. For jobs that"
+    " failed, were cancelled or ended with errors. An image that came with the request is kept"
+    " only if the job has failed.",
+    {
+        "202": json_answer(
+            "The new job is accepted.",
+            Retried,
+            {
+                "accepted": True,
+                "job_id": "c1f7a3de-52b0-4f7e-9a41-0d6b8c2e7f35",
+                "retry_of": JOB_ID_EXAMPLE,
+            },
+        )
+    },
+    (JobNotRetryable, PayloadLost, QueueFull, ShuttingDown),
+)
+
+_REDELIVER = _operation(
+    "redeliverCallback",
+    "Send a job's callback again",
+    "Sends the callback once more, with the same webhook-id and body and the whole schedule ahead"
+    " of it. For callbacks that were delivered or given up (`dead`).",
+    {
+        "202": json_answer(
+            "The callback is due.",
+            JobView,
+            {
+                **_COMPLETED,
+                "callback": {
+                    "state": "pending",
+                    "host": "example.com",
+                    "next_attempt_at": "2026-11-24T09:30:00Z",
+                },
+                "links": {
+                    "self": _LINK,
+                    "events": f"{_LINK}/events",
+                    "result": f"{_LINK}/result",
+                },
+            },
+        )
+    },
+    (CallbackNotSettled,),
+)
