@@ -185,7 +185,10 @@ class InvalidBase64(RequestError):
 
 
 class MissingCallbackUrl(RequestError):
-    """The header callbackUrl is missing. Send the URL that shall receive the result."""
+    """The header callbackUrl is missing. Send the URL that shall receive the result.
+
+    Without one, send the header `Prefer: respond-async`, and ask for the result.
+    """
 
     code = "missing_callback_url"
     title = "Missing callbackUrl"

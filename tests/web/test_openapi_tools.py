@@ -115,6 +115,21 @@ def test_refusals_are_problem_documents(name: str) -> None:
     assert "Retry-After" in responses["503"]["headers"]
 
 
+@pytest.mark.parametrize("name", TOOLS)
+def test_only_the_full_document_tells_of_callers_who_wait_or_repeat(name: str) -> None:
+    path, _ = TOOLS[name]
+    tool, full = (
+        openapi.document(SERVER, full=full)["paths"][path]["post"] for full in (False, True)
+    )
+    required = {each["name"]: each["required"] for each in full["parameters"]}
+    assert not any(required.values())
+    assert {"callbackUrl", "Prefer", "Idempotency-Key"} < set(required)
+    assert [(each["name"], each["required"]) for each in tool["parameters"]] == [
+        ("callbackUrl", True)
+    ]
+    assert set(full["responses"]) - set(tool["responses"]) == {"200"}
+
+
 # -- through the importer of watsonx Orchestrate ----------------------------------------
 
 

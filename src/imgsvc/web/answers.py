@@ -1,5 +1,6 @@
 """JSON answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,8 +17,11 @@ def json_response(document: dict[str, Any], *, status: int = 200) -> web.Respons
 class AcceptedResponse(web.Response):
     """The promise that a job is recorded."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        super().__init__(status=202, body=orjson.dumps(document), content_type="application/json")
+    def __init__(self, document: dict[str, Any], *, headers: Mapping[str, str]) -> None:
+        body = orjson.dumps(document)
+        super().__init__(
+            status=202, body=body, content_type="application/json", headers=dict(headers)
+        )
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send it."""

@@ -1,40 +1,18 @@
-"""What each path does: parse, call, answer. Errors travel up to the middleware."""
+"""What the paths beside the jobs do: parse, call, answer. Errors travel up to the middleware."""
 
 from functools import cache
 from time import monotonic
 from typing import Any
 
-import structlog
 from aiohttp import web
 
 from imgsvc import __version__
 from imgsvc.errors import NotFound
-from imgsvc.jobs.models import JobKind, JobSpec, NewJob
-from imgsvc.killpoints import KillPoint, around
 from imgsvc.storage import FilesystemStorage, S3Config
 from imgsvc.storage.filesystem import content_type
 from imgsvc.web import openapi
-from imgsvc.web.answers import AcceptedResponse, json_response
-from imgsvc.web.keys import CONTEXT, REQUEST_ID, Context
-
-log = structlog.get_logger(__name__)
-
-
-async def process_image_to_base64(request: web.Request) -> web.Response:
-    """Take one image; the callback carries the result."""
-    return await _accept_image(request, JobKind.IMAGE_TO_BASE64)
-
-
-async def process_image_to_storage(request: web.Request) -> web.Response:
-    """Take one image; the callback carries a link to the result."""
-    return await _accept_image(request, JobKind.IMAGE_TO_STORAGE)
-
-
-async def batch_process_images(request: web.Request) -> web.Response:
-    """Take a prompt for all images below a prefix."""
-    context = _open_context(request)
-    callback_url = context.intake.callback_url(request.headers)
-    return await _accept(request, await context.intake.batch_spec(request), callback_url)
+from imgsvc.web.answers import json_response
+from imgsvc.web.keys import CONTEXT
 
 
 async def health(request: web.Request) -> web.Response:
@@ -123,32 +101,3 @@ async def openapi_document(request: web.Request) -> web.Response:
 def _document(base_url: str, *, full: bool) -> dict[str, Any]:
     """Keep the document: making it takes the event loop some milliseconds."""
     return openapi.document(base_url, full=full)
-
-
-def _open_context(request: web.Request) -> Context:
-    context = request.app[CONTEXT]
-    context.readiness.check()
-    return context
-
-
-async def _accept_image(request: web.Request, kind: JobKind) -> web.Response:
-    context = _open_context(request)
-    callback_url = context.intake.callback_url(request.headers)
-    async with context.intake.image_spec(request, kind) as spec:
-        return await _accept(request, spec, callback_url)
-
-
-async def _accept(request: web.Request, spec: JobSpec, callback_url: str) -> web.Response:
-    context = request.app[CONTEXT]
-    context.readiness.check()  # again: the body may have been long in coming
-    new = NewJob(
-        spec=spec,
-        request_id=request[REQUEST_ID],
-        client=request.remote or "unknown",
-        callback_url=callback_url,
-    )
-    with around(KillPoint.ACCEPT_COMMITTED):
-        accepted = await context.backend.accept(new)
-    job = accepted.job
-    log.info("job_accepted", job_id=job.id, kind=spec.kind)
-    return AcceptedResponse({"accepted": True, "job_id": job.id})

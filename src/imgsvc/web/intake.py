@@ -1,4 +1,4 @@
-"""From a request to the description of a job: read, check, keep the payload on disk."""
+"""From a request to the order of a job: read, check, keep the payload on disk."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,10 +23,12 @@ from imgsvc.imaging.gate import ImageInfo
 from imgsvc.jobs import WorkersConfig
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.models import (
+    DEFAULT_PRIORITY,
     BatchSpec,
     BlobRef,
     ImageSpec,
     JobKind,
+    JobSpec,
     RemoteImage,
     StoredImage,
 )
@@ -36,6 +38,7 @@ from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 from imgsvc.web.body import receive
 from imgsvc.web.config import ServerConfig
+from imgsvc.web.idempotency import digest
 from imgsvc.web.readiness import Readiness
 from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
 from imgsvc.web.unpack import Unpacked, unpack
@@ -50,8 +53,17 @@ Body = TypeVar("Body", ProcessImageRequest, BatchRequest)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What the body of a request asks for."""
+
+    spec: JobSpec
+    priority: int
+    digest: str  # the same for every request that asks for the same
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Intake:
-    """Turns requests into job descriptions; every refusal is a RequestError or ImageError."""
+    """Turns requests into orders; every refusal is a RequestError or ImageError."""
 
     server: ServerConfig
     callbacks: CallbacksConfig
@@ -62,11 +74,16 @@ class Intake:
     blobs: BlobFolder
     readiness: Readiness
 
-    def callback_url(self, headers: CIMultiDictProxy[str]) -> str:
-        """Return the URL in the header `callbackUrl`, checked as far as it can be now."""
+    def callback_url(self, headers: CIMultiDictProxy[str], *, required: bool) -> str | None:
+        """Return the URL in the header `callbackUrl`, checked as far as it can be now.
+
+        Without one, return None, or raise MissingCallbackUrl if it is required.
+        """
         values = headers.getall(CALLBACK_HEADER, [])
         if not values or not values[0].strip():
-            raise MissingCallbackUrl
+            if required:
+                raise MissingCallbackUrl
+            return None
         if len(values) > 1:
             raise InvalidUrl(f"The header {CALLBACK_HEADER} was sent {len(values)} times.")
         url = rewrite(check_url(values[0].strip()), self.callbacks.rewrite)
@@ -74,8 +91,8 @@ class Intake:
         return values[0].strip()
 
     @asynccontextmanager
-    async def image_spec(self, request: web.Request, kind: JobKind) -> AsyncIterator[ImageSpec]:
-        """Yield the description of a single image's job.
+    async def image_order(self, request: web.Request, kind: JobKind) -> AsyncIterator[Order]:
+        """Yield the order of a single image's job.
 
         Its payload is on disk from here on; if the block fails, it is removed again.
         """
@@ -97,7 +114,7 @@ class Intake:
                 if body.mask_base64 is not None:
                     mask = await self.blobs.adopt(folder / MASK, ImageFormat.PNG.media_type)
                     kept.append(mask)
-            yield ImageSpec(
+            spec = ImageSpec(
                 kind=kind,
                 prompt=body.prompt,
                 image=image,
@@ -106,21 +123,22 @@ class Intake:
                 options=_options(body, background=body.background),
                 fallback_allowed=body.fallback != "never",
             )
+            yield _order(spec, body)
         except Exception:
             # Not when it is cut off: the job may be recorded already. What belongs to none
             # is swept up later.
             await self.blobs.delete(kept)
             raise
 
-    async def batch_spec(self, request: web.Request) -> BatchSpec:
-        """Return the description of a batch."""
+    async def batch_order(self, request: web.Request) -> Order:
+        """Return the order of a batch."""
         async with self._unpacked(request) as (unpacked, _):
             body = _validate(BatchRequest, unpacked.fields)
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
             raise wrong_field("concurrency", f"at most {most} on this server")
         buckets = self.buckets
-        return BatchSpec(
+        spec = BatchSpec(
             prompt=body.prompt,
             input_prefix=_prefix("input_prefix", body.input_prefix, buckets.input_prefix),
             output_prefix=_prefix("output_prefix", body.output_prefix, buckets.output_prefix),
@@ -128,6 +146,7 @@ class Intake:
             options=_options(body),
             fallback_allowed=body.fallback != "never",
         )
+        return _order(spec, body)
 
     @asynccontextmanager
     async def _unpacked(self, request: web.Request) -> AsyncIterator[tuple[Unpacked, Path]]:
@@ -153,6 +172,14 @@ def _validate(schema: type[Body], fields: Any) -> Body:
         return schema.model_validate(fields)
     except ValidationError as exc:
         raise explain(exc) from exc
+
+
+def _order(spec: JobSpec, body: ProcessImageRequest | BatchRequest) -> Order:
+    return Order(
+        spec=spec,
+        priority=DEFAULT_PRIORITY if body.priority is None else body.priority,
+        digest=digest(spec, body),
+    )
 
 
 def _options(

@@ -76,7 +76,10 @@ async def retry_job(request: web.Request) -> web.Response:
     job = await context.control.retry(
         old, request_id=request[REQUEST_ID], client=request.remote or "unknown"
     )
-    return AcceptedResponse({"accepted": True, "job_id": job.id, "retry_of": old})
+    return AcceptedResponse(
+        {"accepted": True, "job_id": job.id, "retry_of": old},
+        headers={"Location": f"/jobs/{job.id}"},
+    )
 
 
 async def redeliver_callback(request: web.Request) -> web.Response:

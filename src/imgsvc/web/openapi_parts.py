@@ -10,24 +10,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from imgsvc.errors import ImgsvcError, InvalidRequest, JobFinished
+from imgsvc.web.openapi_headers import (
+    ACCEPTED_HEADERS,
+    CALLBACK_HEADERS,
+    CALLBACK_URL,
+    REQUEST_ID_EXAMPLE,
+    SUBMIT_HEADERS,
+    SUBMIT_PARAMETERS,
+)
 from imgsvc.web.openapi_schemas import reference
 from imgsvc.web.problems import MEDIA_TYPE
 from imgsvc.web.schemas import Accepted, Problem
 
 JOB_ID_EXAMPLE = "7d3a1c52-8f0b-4a6e-9d21-5c8e4b7f6a10"
-REQUEST_ID_EXAMPLE = "4f6c1f0e9d7b4a3c8e2d5b6a7f8091a2"
-
-REQUEST_ID_PARAMETER = {
-    "name": "X-Request-Id",
-    "in": "header",
-    "required": False,
-    "description": (
-        "An id for this request, at most 128 characters. It is answered, logged and sent with the"
-        " callback; without one, the server makes its own."
-    ),
-    "schema": {"type": "string"},
-    "example": REQUEST_ID_EXAMPLE,
-}
 
 Examples = Mapping[str, tuple[str, dict[str, Any]]]
 """Summary and value of examples, by a short name."""
@@ -72,28 +67,38 @@ class Tool:
         The importer of watsonx Orchestrate makes an input of every parameter but
         `callbackUrl`, which it fills in itself. So the others are in the full document only.
         """
-        accepted = {"accepted": True, "job_id": JOB_ID_EXAMPLE}
+        accepted = json_answer(
+            "The job is accepted. Its result comes by callback, under this job_id.",
+            Accepted,
+            {"accepted": True, "job_id": JOB_ID_EXAMPLE},
+        )
         return {
             "operationId": self.operation_id,
             "summary": self.summary,
             "description": self.description,
             "tags": ["Tools"],
-            "parameters": [_CALLBACK_URL, *([REQUEST_ID_PARAMETER] if full else [])],
+            "parameters": SUBMIT_PARAMETERS if full else [CALLBACK_URL],
             "requestBody": {
                 "required": True,
                 "content": json_content(self.request, self.request_examples),
             },
             "responses": {
-                "202": json_answer(
-                    "The job is accepted. Its result comes by callback, under this job_id.",
-                    Accepted,
-                    accepted,
-                ),
+                **({"200": self._result()} if full else {}),
+                "202": accepted | ({"headers": ACCEPTED_HEADERS} if full else {}),
                 **problem_answers(*self.refusals),
             },
             "callbacks": {
                 "callback": {"{$request.header.callbackUrl}": {"post": self._callback(full=full)}}
             },
+        }
+
+    def _result(self) -> dict[str, Any]:
+        return {
+            "description": (
+                "With `Prefer: wait`, if the job has ended meanwhile: the body of its callback."
+            ),
+            "headers": SUBMIT_HEADERS,
+            "content": json_content(self.callback, self.callback_examples),
         }
 
     def _callback(self, *, full: bool) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class Tool:
                 "Sent once the job has ended, to the URL of the header callbackUrl. It is sent"
                 " again, with the same webhook-id and body, until it is answered with 2xx."
             ),
-            "parameters": _CALLBACK_HEADERS if full else [],
+            "parameters": CALLBACK_HEADERS if full else [],
             "requestBody": {
                 "required": True,
                 "content": json_content(self.callback, self.callback_examples),
@@ -156,54 +161,3 @@ def _examples(examples: Examples) -> dict[str, Any]:
     return {
         name: {"summary": summary, "value": value} for name, (summary, value) in examples.items()
     }
-
-
-_CALLBACK_URL = {
-    "name": "callbackUrl",
-    "in": "header",
-    "required": True,
-    "description": (
-        "Where to POST the result: an absolute http or https URL. watsonx Orchestrate fills it in."
-    ),
-    "schema": {"type": "string", "format": "uri"},
-    "example": "https://example.com/callbacks/42",
-}
-
-
-def _callback_header(name: str, description: str, example: str, *, required: bool) -> Any:
-    return {
-        "name": name,
-        "in": "header",
-        "required": required,
-        "description": description,
-        "schema": {"type": "string"},
-        "example": example,
-    }
-
-
-_CALLBACK_HEADERS = [
-    _callback_header(
-        "webhook-id",
-        "The same on every delivery of this callback: use it to drop repetitions.",
-        "msg_2f1d0a9c7b5e4d3f8a6b1c0e9d8f7a65",
-        required=True,
-    ),
-    _callback_header(
-        "webhook-timestamp",
-        "When this delivery was sent, in seconds since 1970.",
-        "1795478400",
-        required=True,
-    ),
-    _callback_header(
-        "webhook-signature",
-        "Signatures as in Standard Webhooks, if the server has a signing secret.",
-        "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-        required=False,
-    ),
-    _callback_header(
-        "X-Request-Id",
-        "The id of the request that asked for it.",
-        REQUEST_ID_EXAMPLE,
-        required=True,
-    ),
-]

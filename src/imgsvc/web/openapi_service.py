@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from imgsvc import __version__
 from imgsvc.errors import LinkExpired, LinkInvalid, NotFound, ObjectNotFound, ShuttingDown
+from imgsvc.web.openapi_events import JOB_EVENTS
 from imgsvc.web.openapi_parts import json_answer, problem_answers
 
 
@@ -46,6 +47,7 @@ SERVICE_ANSWERS: tuple[type[BaseModel], ...] = (Alive, Health, StorageSettings)
 def service_paths() -> dict[str, Any]:
     """Return the paths of everything but the tools."""
     return {
+        "/jobs/{job_id}/events": {"get": JOB_EVENTS},
         "/health": {"get": _HEALTH},
         "/health/live": {"get": _LIVE},
         "/health/ready": {"get": _READY},

@@ -2,19 +2,21 @@
 
 from aiohttp import web
 
-from imgsvc.web import docs_page, handlers, jobs
+from imgsvc.web import docs_page, events, handlers, jobs, submit
 
 JOB = "/jobs/{job_id:[^/]+}"
 """A job; what is no id finds its way to the handler too, which says so."""
 
 ROUTES: list[web.RouteDef] = [
     # The three tools
-    web.post("/process-image-async-b64", handlers.process_image_to_base64),
-    web.post("/process-image-async", handlers.process_image_to_storage),
-    web.post("/batch-process-images", handlers.batch_process_images),
+    web.post("/process-image-async-b64", submit.process_image_to_base64),
+    web.post("/process-image-async", submit.process_image_to_storage),
+    web.post("/batch-process-images", submit.batch_process_images),
     # Jobs
     web.get("/jobs", jobs.list_jobs),
     web.get(JOB, jobs.get_job),
+    # HEAD would be a stream without an end
+    web.get(f"{JOB}/events", events.job_events, allow_head=False),
     web.get(f"{JOB}/result", jobs.get_result),
     web.post(f"{JOB}/cancel", jobs.cancel_job),
     web.post(f"{JOB}/retry", jobs.retry_job),

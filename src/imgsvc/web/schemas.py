@@ -76,7 +76,16 @@ Fallback = Annotated[
         )
     ),
 ]
-Priority = Annotated[int, Field(ge=0, le=9, description="0 to 9; accepted, and not used yet.")]
+Priority = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=9,
+        description=(
+            "How urgent it is: 9 is done first, 0 last, 5 if this is left out. Rarely needed."
+        ),
+    ),
+]
 
 
 class _Request(BaseModel):

@@ -1,0 +1,54 @@
+"""The operation that tells what happens to a job."""
+
+from typing import Any
+
+from imgsvc.errors import InvalidEventId, JobNotFound
+from imgsvc.jobs.models import EventType
+from imgsvc.web.openapi_headers import header_parameter
+from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, problem_answers
+
+JOB_EVENTS: dict[str, Any] = {
+    "operationId": "getJobEvents",
+    "summary": "Follow what happens to a job",
+    "description": (
+        "Server-sent events, from the first or from the one behind Last-Event-ID, until the job"
+        " has ended and its callback is delivered or given up."
+    ),
+    "tags": ["Jobs"],
+    "parameters": [
+        {
+            "name": "job_id",
+            "in": "path",
+            "required": True,
+            "description": "The job's id.",
+            "schema": {"type": "string", "format": "uuid"},
+            "example": JOB_ID_EXAMPLE,
+        },
+        header_parameter(
+            "Last-Event-ID",
+            "The `id` of the event that was read last: the story goes on behind it.",
+            "3",
+        ),
+    ],
+    "responses": {
+        "200": {
+            "description": (
+                "Events: `id` is a number that grows by one, `data` a JSON object whose `at` is the"
+                " time. `event` is one of "
+                + ", ".join(f"`{kind}`" for kind in EventType)
+                + ", or `gap` where events are missing: those with the numbers `from` to `to`."
+            ),
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": (
+                        "id: 2\nevent: started\n"
+                        'data: {"at":"2026-11-24T03:12:45.123456Z","attempt":1}\n\n'
+                    ),
+                }
+            },
+        },
+        "204": {"description": "The job is done with, and everything behind Last-Event-ID known."},
+        **problem_answers(InvalidEventId, JobNotFound),
+    },
+}
