@@ -1,9 +1,11 @@
 """Puts the service together: the only place that knows every room."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -23,6 +25,8 @@ from imgsvc.jobs import (
     JobControl,
     JobRunner,
     RunLimits,
+    Spool,
+    Upkeep,
     hold,
     open_blobs,
 )
@@ -32,6 +36,7 @@ from imgsvc.storage import Storage
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.intake import Intake
 from imgsvc.web.keys import CONTEXT, Context
+from imgsvc.web.metrics import make_registry
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
 from imgsvc.web.readiness import Readiness
 from imgsvc.web.routes import ROUTES
@@ -61,6 +66,7 @@ class _Opened:
     session: aiohttp.ClientSession  # for addresses that callers name
     backend: JobBackend
     cursors: Cursors
+    spool: Spool
 
 
 @asynccontextmanager
@@ -89,10 +95,16 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             session=session,
             backend=backend,
             cursors=Cursors(cursor_key),
+            spool=Spool(
+                blobs=blobs,
+                record=settings.backend.files(settings.data_dir),
+                limit=settings.backend.max_spool_bytes,
+            ),
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
-        await enter(_running(settings, opened))
+        await enter(_running(_upkeep(settings, opened), name="upkeep"))
+        await enter(_running(_work(settings, opened), name="workers"))
         app = _application(settings, opened, readiness, base_url)
         yield Service(app=app, backend=backend, readiness=readiness, provider=router.name)
 
@@ -169,13 +181,25 @@ def _application(
         provider=opened.router.name,
         cursors=opened.cursors,
         readiness=readiness,
+        spool=opened.spool,
+        metrics=make_registry(opened.backend, opened.spool),
     )
     return app
 
 
-@asynccontextmanager
-async def _running(settings: Settings, opened: _Opened) -> AsyncIterator[None]:
-    """Run workers and deliveries while the context lasts; if they fail, so does the service."""
+async def _upkeep(settings: Settings, opened: _Opened) -> None:
+    """Tidy up until cancelled."""
+    upkeep = Upkeep(
+        backend=opened.backend,
+        blobs=opened.blobs,
+        spool=opened.spool,
+        retention=timedelta(seconds=settings.backend.retention),
+    )
+    await upkeep.run()
+
+
+async def _work(settings: Settings, opened: _Opened) -> None:
+    """Run workers and deliveries until cancelled."""
     runner = _job_runner(settings, opened)
     deliverer = CallbackDeliverer(
         backend=opened.backend,
@@ -188,10 +212,14 @@ async def _running(settings: Settings, opened: _Opened) -> AsyncIterator[None]:
         callbacks=settings.callbacks.concurrency,
         callbacks_per_host=settings.callbacks.per_host,
     )
+    await opened.backend.run(runner.process, deliverer.deliver, limits)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
+    """Do long-lived work while the context lasts; if it fails, so does the service."""
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(
-            opened.backend.run(runner.process, deliverer.deliver, limits), name="workers"
-        )
+        task = group.create_task(work, name=name)
         try:
             yield
         finally:

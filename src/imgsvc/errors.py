@@ -26,6 +26,7 @@
     ├── ServiceOverloaded           come back later (503)
     │   ├── QueueFull
     │   ├── DiskRefuses
+    │   ├── SpoolFull
     │   └── ShuttingDown
     ├── ImageError                  the picture itself is the problem (4xx)
     │   ├── NotAnImage
@@ -335,6 +336,14 @@ class DiskRefuses(ServiceOverloaded):
     code = "disk_refuses"
     title = "Disk refuses"
     retry_after = 30
+
+
+class SpoolFull(ServiceOverloaded):
+    """Jobs take up as much of the server's disk as they may. Try again later."""
+
+    code = "spool_full"
+    title = "Spool full"
+    retry_after = 60
 
 
 class ShuttingDown(ServiceOverloaded):

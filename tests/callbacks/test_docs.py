@@ -24,6 +24,7 @@ NOT_IN_CALLBACKS = {
     "LinkInvalid": "an answer to GET /files/",
     "QueueFull": "the request is refused, so there is no job",
     "IdempotencyKeyReused": "as QueueFull",
+    "SpoolFull": "as QueueFull",
     "JobNotFound": "an answer about a job",
     "JobFinished": "as JobNotFound",
     "JobNotRetryable": "as JobNotFound",

@@ -187,7 +187,7 @@ async def test_a_number_that_is_none_is_refused(local: Caller, last: str) -> Non
 
 async def test_two_numbers_are_refused(local: Caller) -> None:
     headers = CIMultiDict([("Last-Event-ID", "1"), ("Last-Event-ID", "2")])
-    url = f"{local.server.url}/jobs/any/events"
+    url = f"{local.server.url}/jobs/{uuid.uuid4()}/events"
     async with local.session.get(url, headers=headers) as answer:
         assert_problem(answer.status, await answer.json(content_type=None), "invalid_event_id")
 

@@ -22,6 +22,8 @@ async def test_health_tells_that_all_is_well_and_how_busy_it_is(local: Caller) -
         "queued": 0,
         "running": 0,
         "callbacks_pending": 0,
+        "callbacks_dead": 0,
+        "spool_bytes": answer["spool_bytes"],
     }
 
 

@@ -9,7 +9,9 @@ from imgsvc.jobs.delivery import CallbackDeliverer
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.fetch import FetchConfig, ImageFetcher
 from imgsvc.jobs.freezing import Freezer
+from imgsvc.jobs.spool import Spool
 from imgsvc.jobs.sqlite import SqliteConfig
+from imgsvc.jobs.upkeep import Upkeep
 from imgsvc.jobs.worker import JobRunner, WorkersConfig
 
 BackendConfig = SqliteConfig
@@ -29,6 +31,8 @@ __all__ = [
     "JobControl",
     "JobRunner",
     "RunLimits",
+    "Spool",
+    "Upkeep",
     "WorkersConfig",
     "hold",
     "open_blobs",

@@ -7,16 +7,19 @@ import asyncio
 import hashlib
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import structlog
 
 from imgsvc.errors import DiskRefuses
 from imgsvc.jobs.data_folder import unusable
+from imgsvc.jobs.folder_reader import FolderReader
 from imgsvc.jobs.models import BlobRef
 
 log = structlog.get_logger(__name__)
@@ -30,10 +33,18 @@ class BlobFolder:
     disk does not take the file, because it is full, say.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, size: int = 0) -> None:
         self._blobs = folder / "blobs"
         self._scratch = folder / "scratch"
         self._refused = False
+        self._reserved: set[str] = set()
+        self._size = size
+        self._size_lock = threading.Lock()  # threads of several callers write and delete
+
+    @property
+    def size(self) -> int:
+        """What the blobs take up, in bytes; a copy counts like any other blob."""
+        return self._size
 
     async def put(self, parts: Iterable[bytes], *, content_type: str) -> BlobRef:
         """Write the concatenated parts durably: file, fsync, rename, fsync of the folder."""
@@ -58,7 +69,7 @@ class BlobFolder:
         if not await asyncio.to_thread(path.exists):
             raise FileNotFoundError(ref.key)
         with self.noting_refusals():
-            return replace(ref, key=await asyncio.to_thread(self._link, path))
+            return replace(ref, key=await asyncio.to_thread(self._link, path, ref.size))
 
     def path(self, ref: BlobRef) -> Path:
         """Return where the blob's file is."""
@@ -69,9 +80,41 @@ class BlobFolder:
 
         One that cannot be removed is logged, and stays until the next sweep.
         """
-        paths = [self.path(ref) for ref in refs]
+        await self.delete_keys([ref.key for ref in refs])
+
+    async def delete_keys(self, keys: Iterable[str]) -> None:
+        """Remove the blobs with these keys, as `delete` does."""
+        paths = [self._blobs / key for key in keys]
         if paths:
-            await asyncio.to_thread(_unlink_all, paths)
+            await asyncio.to_thread(self._unlink_all, paths)
+
+    @contextmanager
+    def reserved(self, ref: BlobRef) -> Iterator[None]:
+        """Keep a blob out of `unreserved` while the block makes it known to the record.
+
+        That can take as long as the disk refuses.
+        """
+        self._reserved.add(ref.key)
+        try:
+            yield
+        finally:
+            self._reserved.discard(ref.key)
+
+    async def unreserved(self, *, before: datetime, portion: int) -> AsyncGenerator[list[str]]:
+        """Yield the keys of blobs that were there before a time and are not reserved.
+
+        The folder is read so many entries at a time. Raises DiskRefuses if that fails.
+        """
+        reader = FolderReader(self._blobs)
+        try:
+            while True:
+                with self.noting_refusals():
+                    keys = await asyncio.to_thread(_keys_before, before, reader, portion)
+                if keys is None:
+                    return
+                yield [key for key in keys if key not in self._reserved]
+        finally:
+            await asyncio.to_thread(reader.close)
 
     @asynccontextmanager
     async def scratch_folder(self) -> AsyncIterator[Path]:
@@ -128,10 +171,10 @@ class BlobFolder:
         finally:
             partial.unlink(missing_ok=True)
 
-    def _link(self, path: Path) -> str:
+    def _link(self, path: Path, size: int) -> str:
         final = self._blobs / uuid.uuid4().hex
         final.hardlink_to(path)
-        _fsync_folder(self._blobs)
+        self._settle(final, size)
         return final.name
 
     def _adopt(self, path: Path, content_type: str) -> BlobRef:
@@ -142,12 +185,33 @@ class BlobFolder:
             size = file.tell()
             os.fsync(file.fileno())
         path.rename(final)
+        self._settle(final, size)
+        return BlobRef(key=final.name, size=size, sha256=digest, content_type=content_type)
+
+    def _settle(self, blob: Path, size: int) -> None:
+        """Make a new blob's name durable and count it, or take it away again."""
         try:
             _fsync_folder(self._blobs)
         except BaseException:
-            final.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
             raise
-        return BlobRef(key=final.name, size=size, sha256=digest, content_type=content_type)
+        self._count(size)
+
+    def _unlink_all(self, paths: list[Path]) -> None:
+        for path in paths:
+            try:
+                size = path.stat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                log.warning("blob_not_deleted", key=path.name, errno=exc.errno)
+            else:
+                self._count(-size)
+
+    def _count(self, added: int) -> None:
+        with self._size_lock:
+            self._size += added
 
 
 @asynccontextmanager
@@ -159,16 +223,37 @@ async def open_blobs(data_dir: Path) -> AsyncIterator[BlobFolder]:
     """
     folder = data_dir / "spool"
     try:
-        await asyncio.to_thread(_prepare, folder)
+        size = await asyncio.to_thread(_prepare, folder)
     except OSError as exc:
         raise unusable(data_dir, exc) from exc
-    yield BlobFolder(folder)
+    yield BlobFolder(folder, size=size)
 
 
-def _prepare(folder: Path) -> None:
-    (folder / "blobs").mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
-    (folder / "scratch").mkdir()
+def _prepare(folder: Path) -> int:
+    """Make the folders, empty that of working copies, and return the size of all blobs."""
+    blobs, scratch = folder / "blobs", folder / "scratch"
+    blobs.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    with os.scandir(blobs) as entries:
+        return sum(entry.stat().st_size for entry in entries if entry.is_file())
+
+
+def _keys_before(before: datetime, reader: FolderReader, portion: int) -> list[str] | None:
+    """Return the names of those files that had got them by then; None at the end.
+
+    It is ctime that a rename or a link sets: the time of content is older, much older in
+    a copy.
+    """
+    entries = reader.take(portion)
+    if not entries:
+        return None
+    keys = []
+    for entry in entries:
+        with suppress(FileNotFoundError):  # deleted in the meantime
+            if entry.is_file() and entry.stat().st_ctime < before.timestamp():
+                keys.append(entry.name)
+    return keys
 
 
 def _fill(path: Path, data: bytes) -> None:
@@ -182,11 +267,3 @@ def _fsync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _unlink_all(paths: list[Path]) -> None:
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as exc:
-            log.warning("blob_not_deleted", key=path.name, errno=exc.errno)

@@ -75,7 +75,7 @@ class JobRunner:
             started = monotonic()
             log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
             ending, frozen = await self._freeze(job, await self._work(claim))
-            with around(KillPoint.FINISH_COMMITTED):
+            with self.blobs.reserved(frozen.body), around(KillPoint.FINISH_COMMITTED):
                 won = await persist(
                     lambda: self.backend.finish(job.id, job.attempt, ending.outcome, frozen)
                 )

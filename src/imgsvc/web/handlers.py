@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from imgsvc import __version__
 from imgsvc.errors import NotFound
@@ -30,6 +31,8 @@ async def health(request: web.Request) -> web.Response:
             "queued": stats.queued,
             "running": stats.running,
             "callbacks_pending": stats.callbacks_pending,
+            "callbacks_dead": stats.callbacks_dead,
+            "spool_bytes": context.spool.size,
         }
     )
 
@@ -43,8 +46,17 @@ async def ready(request: web.Request) -> web.Response:
     """Tell whether new jobs are taken."""
     context = request.app[CONTEXT]
     context.readiness.check()
+    context.spool.check()
     await context.intake.blobs.check()
     return json_response({"ok": True})
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Show figures in the text format of Prometheus."""
+    return web.Response(
+        body=generate_latest(request.app[CONTEXT].metrics),
+        headers={"Content-Type": CONTENT_TYPE_LATEST},
+    )
 
 
 async def cos_config(request: web.Request) -> web.Response:

@@ -72,6 +72,7 @@ async def retry_job(request: web.Request) -> web.Response:
     """Do a job again, as a new one."""
     context = request.app[CONTEXT]
     context.readiness.check()
+    context.spool.check()
     old = job_id(request)
     job = await context.control.retry(
         old, request_id=request[REQUEST_ID], client=request.remote or "unknown"

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
-from imgsvc.jobs import JobBackend, JobControl
+from imgsvc.jobs import JobBackend, JobControl, Spool
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.intake import Intake
@@ -24,6 +25,8 @@ class Context:
     provider: str
     cursors: Cursors
     readiness: Readiness
+    spool: Spool
+    metrics: CollectorRegistry
 
 
 CONTEXT = web.AppKey("context", Context)

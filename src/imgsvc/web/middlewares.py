@@ -20,7 +20,7 @@ SERVER = "imgsvc"
 """The header of that name in every answer; it does not tell which versions run here."""
 
 _ACCEPTABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
-_QUIET = frozenset({"/health", "/health/live", "/health/ready"})
+_QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 
 @web.middleware

@@ -20,6 +20,7 @@ from imgsvc.errors import (
     QueueFull,
     ResultGone,
     ShuttingDown,
+    SpoolFull,
 )
 from imgsvc.jobs.models import CallbackState, JobKind, JobState
 from imgsvc.web.job_query import MAX_PAGE
@@ -272,7 +273,7 @@ _RETRY = _operation(
             },
         )
     },
-    (JobNotRetryable, PayloadLost, QueueFull, ShuttingDown),
+    (JobNotRetryable, PayloadLost, QueueFull, SpoolFull, DiskRefuses, ShuttingDown),
 )
 
 _REDELIVER = _operation(

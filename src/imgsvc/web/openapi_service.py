@@ -5,7 +5,15 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from imgsvc import __version__
-from imgsvc.errors import LinkExpired, LinkInvalid, NotFound, ObjectNotFound, ShuttingDown
+from imgsvc.errors import (
+    DiskRefuses,
+    LinkExpired,
+    LinkInvalid,
+    NotFound,
+    ObjectNotFound,
+    ShuttingDown,
+    SpoolFull,
+)
 from imgsvc.web.openapi_events import JOB_EVENTS
 from imgsvc.web.openapi_parts import json_answer, problem_answers
 
@@ -27,6 +35,8 @@ class Health(Alive):
     queued: int = Field(description="Jobs that wait for a worker.")
     running: int = Field(description="Jobs in work.")
     callbacks_pending: int = Field(description="Callbacks not yet delivered.")
+    callbacks_dead: int = Field(description="Callbacks given up; they can be delivered again.")
+    spool_bytes: int = Field(description="Bytes of disk that jobs and their record take up.")
 
 
 class StorageSettings(BaseModel):
@@ -51,6 +61,7 @@ def service_paths() -> dict[str, Any]:
         "/health": {"get": _HEALTH},
         "/health/live": {"get": _LIVE},
         "/health/ready": {"get": _READY},
+        "/metrics": {"get": _METRICS},
         "/cos/config": {"get": _COS_CONFIG},
         "/files/{bucket}/{key}": {"get": _FILE},
         "/openapi.json": {"get": _OPENAPI},
@@ -77,6 +88,8 @@ _HEALTH = {
                 "queued": 3,
                 "running": 8,
                 "callbacks_pending": 1,
+                "callbacks_dead": 0,
+                "spool_bytes": 104_857_600,
             },
         )
     },
@@ -93,11 +106,27 @@ _LIVE = {
 _READY = {
     "operationId": "getReadiness",
     "summary": "Ask whether new jobs are taken",
-    "description": "For a load balancer: 503 while the server is shutting down.",
+    "description": (
+        "For a load balancer: 503 while the server is shutting down, cannot write to its disk,"
+        " or has no room for more jobs."
+    ),
     "tags": ["Operation"],
     "responses": {
         "200": json_answer("New jobs are taken.", Alive, {"ok": True}),
-        **problem_answers(ShuttingDown),
+        **problem_answers(ShuttingDown, DiskRefuses, SpoolFull),
+    },
+}
+
+_METRICS = {
+    "operationId": "getMetrics",
+    "summary": "Read figures for monitoring",
+    "description": "Jobs, callbacks and disk space in the text format of Prometheus.",
+    "tags": ["Operation"],
+    "responses": {
+        "200": {
+            "description": "The figures as they are now.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
     },
 }
 

@@ -21,6 +21,7 @@ from imgsvc.errors import (
     NotAnImage,
     QueueFull,
     ShuttingDown,
+    SpoolFull,
     UnsupportedImageType,
     UnsupportedMediaType,
 )
@@ -48,6 +49,7 @@ _ANY_REFUSALS = (
     IdempotencyKeyReused,
     QueueFull,
     DiskRefuses,
+    SpoolFull,
     ShuttingDown,
     ImageProcessDied,
 )

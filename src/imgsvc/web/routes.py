@@ -27,6 +27,7 @@ ROUTES: list[web.RouteDef] = [
     web.get("/health", handlers.health),
     web.get("/health/live", handlers.live),
     web.get("/health/ready", handlers.ready),
+    web.get("/metrics", handlers.metrics),
     web.get("/cos/config", handlers.cos_config),
     # The interface, for machines and for people
     web.get("/", handlers.front_page),

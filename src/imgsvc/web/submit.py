@@ -43,6 +43,7 @@ class _Submission:
         self.request = request
         self.context = request.app[CONTEXT]
         self.context.readiness.check()
+        self.context.spool.check()
         self.preferences = parse_prefer(request.headers.getall("Prefer", []))
         self.key = idempotency_key(request.headers)
         self.callback_url = self.context.intake.callback_url(

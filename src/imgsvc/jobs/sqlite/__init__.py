@@ -1,6 +1,6 @@
 """The embedded record of jobs: one SQLite file, one process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,26 @@ class SqliteConfig(BaseModel):
     max_queued: int = Field(
         100_000, ge=1, description="Jobs that may wait for a worker; one more is refused with 503."
     )
+    retention: float = Field(
+        7 * 24 * 3600,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "Seconds that jobs which have ended are kept, with their events and callback bodies."
+        ),
+    )
+    max_spool_bytes: int = Field(
+        50 * 2**30,
+        ge=1,
+        description=(
+            "Bytes of disk that jobs may take up, their record included; past it new ones are"
+            " refused with 503."
+        ),
+    )
+
+    def files(self, data_dir: Path) -> Sequence[Path]:
+        """Return the files that the record is kept in; the second need not be there."""
+        return data_dir / FILE, data_dir / f"{FILE}-wal"
 
     @asynccontextmanager
     async def open(self, data_dir: Path) -> AsyncIterator[SqliteBackend]:

@@ -3,14 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import structlog
 
-from imgsvc.errors import QueueFull
+from imgsvc.errors import DiskRefuses, QueueFull
 from imgsvc.jobs.backend import (
     Accepted,
     BackendStats,
@@ -207,7 +207,8 @@ class SqliteBackend:
                 group.create_task(self._deliveries.run(group, deliver, limits), name="deliveries")
                 await self._jobs.run(group, process, limits.workers)
         finally:
-            await self._database.call(self._put_back)
+            with suppress(DiskRefuses):  # the next start does it
+                await self._database.call(self._put_back)
 
     async def drain(self) -> None:
         """Hand out no more jobs, and wait until those in work, and what is due, are done."""

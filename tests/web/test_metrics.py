@@ -1,0 +1,68 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from imgsvc import __version__
+from imgsvc.config import Settings
+from standins.openai import openai_standin
+from standins.pictures import as_base64, picture
+from standins.service import Caller, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+Figures = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+async def figures(caller: Caller) -> Figures:
+    """Return what /metrics shows, by name and labels."""
+    async with caller.session.get(caller.server.url + "/metrics") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/plain"
+        text = await answer.text()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> Any:
+    return name, frozenset(labels.items())
+
+
+async def test_an_idle_server_shows_every_figure(local: Caller) -> None:
+    shown = await figures(local)
+    assert shown[key("imgsvc_info", version=__version__)] == 1
+    for state in ("queued", "running"):
+        assert shown[key("imgsvc_jobs", state=state)] == 0
+    for state in ("pending", "dead"):
+        assert shown[key("imgsvc_callbacks", state=state)] == 0
+    assert shown[key("imgsvc_spool_bytes")] > 0  # the record itself
+    assert shown[key("imgsvc_spool_limit_bytes")] == 50 * 2**30
+    assert shown[key("process_start_time_seconds")] > 0
+
+
+async def test_two_services_in_one_process_have_figures_of_their_own(
+    local: Caller, make_settings: Callable[..., Settings]
+) -> None:
+    async with running_service(make_settings(backend={"max_spool_bytes": 1_000_000})) as other:
+        assert (await figures(other))[key("imgsvc_spool_limit_bytes")] == 1_000_000
+        assert (await figures(local))[key("imgsvc_spool_limit_bytes")] == 50 * 2**30
+
+
+async def test_a_job_in_work_is_counted_with_what_it_keeps_on_disk(
+    make_settings: Callable[..., Settings],
+) -> None:
+    async with openai_standin() as standin:
+        standin.fail_always("hang")
+        openai = {"api_key": standin.api_key, "base_url": standin.base_url}
+        async with running_service(make_settings(openai=openai)) as caller:
+            before = await figures(caller)
+            body = {"prompt": "x", "image_base64": as_base64(picture())}
+            assert (await caller.post("/process-image-async-b64", body))[0] == 202
+            await standin.arrived.wait()
+            during = await figures(caller)
+    assert during[key("imgsvc_jobs", state="running")] == 1
+    assert during[key("imgsvc_spool_bytes")] > before[key("imgsvc_spool_bytes")]
