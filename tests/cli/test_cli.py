@@ -12,6 +12,8 @@ import pytest
 from imgsvc import __version__
 from imgsvc.web.openapi import document
 
+COMMANDS = ("serve", "openapi", "check", "demo", "jobs", "callbacks")
+
 
 def imgsvc(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -30,7 +32,7 @@ def test_the_version_is_told(tmp_path: Path) -> None:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     text = imgsvc("--help", cwd=tmp_path).stdout
-    assert all(command in text for command in ("serve", "openapi", "check", "demo"))
+    assert all(command in text for command in COMMANDS)
 
 
 def test_the_demo_refuses_a_configuration_that_it_would_not_use(tmp_path: Path) -> None:

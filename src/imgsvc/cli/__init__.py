@@ -1,4 +1,4 @@
-"""The command line: serve (default), openapi, check and demo.
+"""The command line: serve (default), openapi, check, demo, jobs and callbacks.
 
 Imports wait until a command needs them: image processes import the program that
 started them, and `--help` should be quick.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgsvc import __version__
+from imgsvc.cli.options import add_callbacks_commands, add_config, add_jobs_commands
 from imgsvc.errors import ConfigurationError, ImgsvcError
 
 
@@ -37,22 +38,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="imgsvc", description="Asynchronous image editing.")
     parser.add_argument("--version", action="version", version=f"imgsvc {__version__}")
-    _add_config(parser, default=None)
+    add_config(parser, default=None)
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the server (the default)")
-    _add_config(serve)
+    add_config(serve)
     serve.set_defaults(run=_serve)
 
     openapi = commands.add_parser("openapi", help="print the OpenAPI document")
-    _add_config(openapi)
+    add_config(openapi)
     openapi.add_argument("--server-url", metavar="URL", help="where callers reach the server")
     openapi.add_argument("--full", action="store_true", help="all paths, not just the tools")
     openapi.set_defaults(run=_openapi)
 
     check = commands.add_parser("check", help="say what is wrong with the configuration")
-    _add_config(check)
+    add_config(check)
     check.add_argument(
         "--connect", action="store_true", help="also try the storage and the image API"
     )
@@ -75,14 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         help="where to put the pictures (default: %(default)s)",
     )
     demo.set_defaults(run=_demo)
+
+    jobs = commands.add_parser("jobs", help="see, cancel or repeat the jobs of a running server")
+    add_jobs_commands(jobs)
+
+    callbacks = commands.add_parser("callbacks", help="deliver callbacks of a running server again")
+    add_callbacks_commands(callbacks)
     return parser
-
-
-def _add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
-    # A command's own default would hide the option given in front of the command.
-    parser.add_argument(
-        "--config", type=Path, default=default, metavar="FILE", help="configuration in TOML"
-    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
