@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,9 +51,16 @@ class ServerProcess:
 
 @asynccontextmanager
 async def server_process(
-    data_dir: Path, *, started: bool = True, environment: Mapping[str, str] | None = None
+    data_dir: Path,
+    *,
+    started: bool = True,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "imgsvc"),
 ) -> AsyncIterator[ServerProcess]:
-    """Start the server on a free port with these variables; kill it in the end."""
+    """Start the server on a free port with these variables; kill it in the end.
+
+    `program` is what Python runs.
+    """
     defaults = {
         "IMGSVC_DATA_DIR": str(data_dir),
         "IMGSVC_SERVER__PORT": "0",
@@ -61,7 +68,7 @@ async def server_process(
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-X", "dev", "-W", "error", "-m", "imgsvc"),
+        *("-X", "dev", "-W", "error", *program),
         env={**os.environ, **defaults, **(environment or {})},
         cwd=data_dir.parent,
         stdout=asyncio.subprocess.PIPE,

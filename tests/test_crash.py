@@ -1,0 +1,122 @@
+"""A server that is killed keeps its promises: at every point, in a real process."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from imgsvc.jobs.models import CallbackState, JobState
+from imgsvc.killpoints import KillPoint
+from standins import killable
+from standins.ledger import PATHS, audit, fill_input_bucket, submit
+from standins.openai import OpenAIStandin, openai_standin
+from standins.receiver import Receiver
+from standins.record import Record, read_record
+from standins.server_process import ServerProcess, server_process
+
+IMAGES = 2
+"""In the input bucket, for the batch."""
+
+QUICK = {(KillPoint.ACCEPT_COMMITTED, "after"), (KillPoint.CALLBACK_SENT, "after")}
+
+STEPS = [
+    pytest.param(
+        point,
+        side,
+        id=f"{side}-{point}",
+        marks=() if (point, side) in QUICK else pytest.mark.slow,
+    )
+    for point in KillPoint
+    for side in ("before", "after")
+]
+
+
+@pytest.fixture
+async def standin() -> AsyncIterator[OpenAIStandin]:
+    async with openai_standin() as running:
+        yield running
+
+
+def variables(standin: OpenAIStandin) -> dict[str, str]:
+    return {"OPENAI_API_KEY": standin.api_key, "OPENAI_BASE_URL": standin.base_url}
+
+
+async def submit_one_of_each(server: ServerProcess, receiver: Receiver) -> set[str]:
+    """Send a request for each tool at once; return the ids of those that got their 202."""
+    async with aiohttp.ClientSession() as session:
+        answers = [
+            submit(session, server.url, path, prompt=path, callback_url=receiver.url)
+            for path in PATHS
+        ]
+        return {job_id for job_id in await asyncio.gather(*answers) if job_id is not None}
+
+
+async def run_until_settled(data_dir: Path, standin: OpenAIStandin) -> Record:
+    """Run the plain server until all that a dead one has left is done."""
+    left = read_record(data_dir).unsettled
+    async with server_process(data_dir, environment=variables(standin)) as server:
+        while left:
+            left.discard((await server.event("callback_delivered"))["job_id"])
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.process.wait() == 0
+    return read_record(data_dir)
+
+
+@pytest.mark.parametrize(("point", "side"), STEPS)
+async def test_every_promise_survives_a_kill(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver, point: KillPoint, side: str
+) -> None:
+    data_dir = tmp_path / "data"
+    fill_input_bucket(data_dir, images=IMAGES)
+    async with server_process(
+        data_dir,
+        program=killable.program(point, side, nth=2),
+        environment=variables(standin),
+    ) as server:
+        promised = await submit_one_of_each(server, receiver)
+        assert await server.process.wait() == -signal.SIGKILL
+
+    record = await run_until_settled(data_dir, standin)
+
+    found = audit(promised, receiver.received, record)
+    assert found.lost == []
+    assert found.differing == []
+    assert set(found.states) <= {JobState.COMPLETED}
+    assert max(found.executions.values(), default=0) <= 1
+    assert max(found.deliveries.values(), default=0) <= 1
+    edits = Counter((call.fields["prompt"], call.image.filename) for call in standin.calls)
+    assert max(edits.values(), default=0) <= 2
+    assert list((data_dir / "spool" / "scratch").iterdir()) == []
+
+
+@pytest.mark.slow
+async def test_a_job_that_takes_the_server_along_each_time_fails_in_the_end(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    deadly = killable.program(KillPoint.PROVIDER_CALLED, "before")
+    for attempt in range(3):
+        async with server_process(
+            tmp_path / "data", program=deadly, environment=variables(standin)
+        ) as server:
+            if attempt == 0:
+                async with aiohttp.ClientSession() as session:
+                    await submit(
+                        session, server.url, PATHS[0], prompt="x", callback_url=receiver.url
+                    )
+            assert await server.process.wait() == -signal.SIGKILL
+    async with server_process(
+        tmp_path / "data", program=deadly, environment=variables(standin)
+    ) as server:
+        await server.event("callback_delivered")
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.process.wait() == 0
+    [callback] = receiver.received
+    assert callback.json["status"] == "failed"
+    assert callback.json["error"].startswith("JobPoisoned: ")
+    [job] = read_record(tmp_path / "data").jobs.values()
+    assert (job.state, job.callback_state) == (JobState.FAILED, CallbackState.DELIVERED)
+    assert not standin.calls
