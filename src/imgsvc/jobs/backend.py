@@ -172,6 +172,10 @@ class JobBackend(Protocol):
         """Hand out no more jobs, and wait until those in work, and what is due, are done."""
         ...
 
+    async def check(self) -> None:
+        """Raise DiskRefuses if the record could not be written lately and still cannot."""
+        ...
+
     def stats(self) -> BackendStats:
         """Return how much there is to do right now."""
         ...

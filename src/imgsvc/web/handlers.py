@@ -48,6 +48,7 @@ async def ready(request: web.Request) -> web.Response:
     context.readiness.check()
     context.spool.check()
     await context.intake.blobs.check()
+    await context.backend.check()
     return json_response({"ok": True})
 
 

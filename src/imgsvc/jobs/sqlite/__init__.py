@@ -1,5 +1,6 @@
 """The embedded record of jobs: one SQLite file, one process."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgsvc.jobs.sqlite.backend import SqliteBackend
-from imgsvc.jobs.sqlite.writer import open_database
+from imgsvc.jobs.sqlite.writer import open_database, unreadable
 
 __all__ = ["SqliteBackend", "SqliteConfig"]
 
@@ -50,9 +51,12 @@ class SqliteConfig(BaseModel):
         """Yield the record in the data folder, which this process holds alone.
 
         What an earlier process was doing is queued again. Raises ConfigurationError if
-        the file cannot be opened, or comes from a newer version.
+        the file cannot be opened, is damaged, or comes from a newer version.
         """
         async with open_database(data_dir / FILE) as database:
             backend = SqliteBackend(database, max_queued=self.max_queued)
-            await backend.recover()
+            try:
+                await backend.recover()
+            except sqlite3.Error as exc:
+                raise unreadable(database.path, exc) from exc
             yield backend

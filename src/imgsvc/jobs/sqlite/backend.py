@@ -139,6 +139,10 @@ class SqliteBackend:
             if not watchers:
                 self._watchers.pop(job_id, None)
 
+    async def check(self) -> None:
+        """Raise DiskRefuses if the file could not be written lately and still cannot."""
+        await self._database.check()
+
     def stats(self) -> BackendStats:
         """Return how much there is to do right now."""
         return BackendStats(

@@ -91,7 +91,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         _ATTEMPTS,
     ),
 )
-"""Statements that lead from version n to n + 1; the last version is how many there are."""
+"""Statements that lead from version n to n + 1."""
+
+VERSION = len(_MIGRATIONS)
+"""The newest version."""
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -100,10 +103,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises ConfigurationError if a newer version of imgsvc has written them.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(_MIGRATIONS):
+    if version > VERSION:
         problem = (
             f"data_dir: a newer imgsvc has written its jobs (version {version}, known here is"
-            f" {len(_MIGRATIONS)}): start that one, or use another folder"
+            f" {VERSION}): start that one, or use another folder"
         )
         raise ConfigurationError([problem])
     for number, statements in enumerate(_MIGRATIONS[version:], start=version + 1):

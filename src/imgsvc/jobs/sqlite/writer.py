@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from imgsvc.errors import ConfigurationError, DiskRefuses
-from imgsvc.jobs.sqlite.schema import migrate
+from imgsvc.jobs.sqlite.schema import VERSION, migrate
 
 log = structlog.get_logger(__name__)
 
@@ -77,10 +77,11 @@ class Database:
     """Runs operations one after the other, and answers each when its group is committed."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._loop = asyncio.get_running_loop()
         self._waiting: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
         self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._refused = False
         self._thread = threading.Thread(target=self._main, name="sqlite", daemon=True)
 
     def submit(self, run: Callable[[Transaction], T]) -> "asyncio.Future[T]":
@@ -99,6 +100,12 @@ class Database:
         """
         return await asyncio.shield(self.submit(run))
 
+    async def check(self) -> None:
+        """Raise DiskRefuses if the file could not be written lately and still cannot."""
+        if self._refused:
+            await self.call(_rewrite)
+            self._refused = False
+
     async def open(self) -> None:
         """Start the thread and open the file; raise ConfigurationError if that fails."""
         self._thread.start()
@@ -113,7 +120,7 @@ class Database:
 
     def _main(self) -> None:
         try:
-            connection = _connect(self._path)
+            connection = _connect(self.path)
         except Exception as exc:  # noqa: BLE001 - whatever it is, open() raises it
             self._loop.call_soon_threadsafe(self._opened.set_exception, exc)
             return
@@ -123,7 +130,7 @@ class Database:
             group, with_end = self._next_group()
             if group:
                 done = _commit(connection, group)
-                self._loop.call_soon_threadsafe(_answer, done)
+                self._loop.call_soon_threadsafe(self._answer, done)
         connection.close()
 
     def _next_group(self) -> tuple[list[_Operation[Any]], bool]:
@@ -139,6 +146,22 @@ class Database:
             except queue.Empty:
                 return group, True
         return group, False
+
+    # -- on the event loop ----------------------------------------------------------------
+
+    def _answer(self, done: list[_Done]) -> None:
+        """Tell the callers."""
+        for entry in done:
+            for hook in entry.hooks:
+                hook()
+            future = entry.operation.future
+            self._refused |= isinstance(entry.error, DiskRefuses)
+            if future.cancelled():
+                continue
+            if entry.error is None:
+                future.set_result(entry.value)
+            else:
+                future.set_exception(entry.error)
 
 
 def _commit(connection: sqlite3.Connection, group: list[_Operation[Any]]) -> list[_Done]:
@@ -185,18 +208,9 @@ def _mapped(exc: sqlite3.Error) -> Exception:
     return refusal
 
 
-def _answer(done: list[_Done]) -> None:
-    """Tell the callers, on the event loop."""
-    for entry in done:
-        for hook in entry.hooks:
-            hook()
-        future = entry.operation.future
-        if future.cancelled():
-            continue
-        if entry.error is None:
-            future.set_result(entry.value)
-        else:
-            future.set_exception(entry.error)
+def _rewrite(tx: Transaction) -> None:
+    """Write the first page as it is."""
+    tx.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -208,10 +222,15 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 67108864")  # 64 MiB: give space back
         migrate(connection)
     except sqlite3.Error as exc:
-        raise ConfigurationError(
-            [f"data_dir: the record of jobs in {path.name} cannot be opened ({exc})"]
-        ) from exc
+        raise unreadable(path, exc) from exc
     return connection
+
+
+def unreadable(path: Path, exc: sqlite3.Error) -> ConfigurationError:
+    """Return the error for a file that is damaged, or no database at all."""
+    return ConfigurationError(
+        [f"data_dir: the record of jobs in {path.name} cannot be opened ({exc})"]
+    )
 
 
 @asynccontextmanager
