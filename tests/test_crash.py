@@ -1,6 +1,5 @@
 """A server that is killed keeps its promises: at every point, in a real process."""
 
-import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,11 +11,11 @@ import pytest
 from imgsvc.jobs.models import CallbackState, JobState
 from imgsvc.killpoints import KillPoint
 from standins import killable
-from standins.ledger import PATHS, audit, fill_input_bucket, submit
+from standins.ledger import PATHS, audit, fill_input_bucket, submit, submit_one_of_each
 from standins.openai import OpenAIStandin, openai_standin
 from standins.receiver import Receiver
-from standins.record import Record, read_record
-from standins.server_process import ServerProcess, server_process
+from standins.record import read_record
+from standins.server_process import server_process, settle
 
 IMAGES = 2
 """In the input bucket, for the batch."""
@@ -41,31 +40,6 @@ async def standin() -> AsyncIterator[OpenAIStandin]:
         yield running
 
 
-def variables(standin: OpenAIStandin) -> dict[str, str]:
-    return {"OPENAI_API_KEY": standin.api_key, "OPENAI_BASE_URL": standin.base_url}
-
-
-async def submit_one_of_each(server: ServerProcess, receiver: Receiver) -> set[str]:
-    """Send a request for each tool at once; return the ids of those that got their 202."""
-    async with aiohttp.ClientSession() as session:
-        answers = [
-            submit(session, server.url, path, prompt=path, callback_url=receiver.url)
-            for path in PATHS
-        ]
-        return {job_id for job_id in await asyncio.gather(*answers) if job_id is not None}
-
-
-async def run_until_settled(data_dir: Path, standin: OpenAIStandin) -> Record:
-    """Run the plain server until all that a dead one has left is done."""
-    left = read_record(data_dir).unsettled
-    async with server_process(data_dir, environment=variables(standin)) as server:
-        while left:
-            left.discard((await server.event("callback_delivered"))["job_id"])
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.process.wait() == 0
-    return read_record(data_dir)
-
-
 @pytest.mark.parametrize(("point", "side"), STEPS)
 async def test_every_promise_survives_a_kill(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver, point: KillPoint, side: str
@@ -75,12 +49,12 @@ async def test_every_promise_survives_a_kill(
     async with server_process(
         data_dir,
         program=killable.program(point, side, nth=2),
-        environment=variables(standin),
+        environment=standin.environment,
     ) as server:
-        promised = await submit_one_of_each(server, receiver)
+        promised = await submit_one_of_each(server.url, receiver.url)
         assert await server.process.wait() == -signal.SIGKILL
 
-    record = await run_until_settled(data_dir, standin)
+    record = await settle(data_dir, standin.environment)
 
     found = audit(promised, receiver.received, record)
     assert found.lost == []
@@ -100,16 +74,14 @@ async def test_a_job_that_takes_the_server_along_each_time_fails_in_the_end(
     deadly = killable.program(KillPoint.PROVIDER_CALLED, "before")
     for attempt in range(3):
         async with server_process(
-            tmp_path / "data", program=deadly, environment=variables(standin)
+            tmp_path / "data", program=deadly, environment=standin.environment
         ) as server:
             if attempt == 0:
                 async with aiohttp.ClientSession() as session:
-                    await submit(
-                        session, server.url, PATHS[0], prompt="x", callback_url=receiver.url
-                    )
+                    await submit(session, server.url, PATHS[0], "x", receiver.url)
             assert await server.process.wait() == -signal.SIGKILL
     async with server_process(
-        tmp_path / "data", program=deadly, environment=variables(standin)
+        tmp_path / "data", program=deadly, environment=standin.environment
     ) as server:
         await server.event("callback_delivered")
         server.process.send_signal(signal.SIGTERM)

@@ -37,17 +37,13 @@ async def post(server: ServerProcess, receiver: Receiver, **fields: str) -> int:
         return answer.status
 
 
-def openai_variables(standin: OpenAIStandin) -> dict[str, str]:
-    return {"OPENAI_API_KEY": standin.api_key, "OPENAI_BASE_URL": standin.base_url}
-
-
 @asynccontextmanager
 async def busy_server(
     folder: Path, standin: OpenAIStandin, receiver: Receiver, *, drain_timeout: float = 600
 ) -> AsyncIterator[ServerProcess]:
     """Start a server with a job that never ends."""
     standin.fail_next("hang")
-    variables = openai_variables(standin) | {"IMGSVC_SERVER__DRAIN_TIMEOUT": str(drain_timeout)}
+    variables = standin.environment | {"IMGSVC_SERVER__DRAIN_TIMEOUT": str(drain_timeout)}
     async with server_process(folder / "data", environment=variables) as server:
         await post(server, receiver)
         await standin.arrived.wait()
@@ -86,7 +82,7 @@ async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
     standin.latency = 0.5
-    async with server_process(tmp_path / "data", environment=openai_variables(standin)) as server:
+    async with server_process(tmp_path / "data", environment=standin.environment) as server:
         assert await post(server, receiver) == 202
         await standin.arrived.wait()
         server.process.send_signal(signal.SIGTERM)
@@ -193,7 +189,7 @@ async def test_no_secret_no_prompt_and_no_picture_is_ever_in_the_output(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
     secret = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5"
-    variables = openai_variables(standin) | {
+    variables = standin.environment | {
         "IMGSVC_LOGS__LEVEL": "info",
         "IMGSVC_CALLBACKS__SIGNING_SECRETS": f'["{secret}"]',
         "COS_ENDPOINT": "http://127.0.0.1:1",

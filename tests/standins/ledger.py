@@ -1,5 +1,6 @@
 """What callers were promised, and whether it was kept."""
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def request_body(path: str, prompt: str) -> dict[str, Any]:
 
 
 async def submit(
-    session: aiohttp.ClientSession, server: str, path: str, *, prompt: str, callback_url: str
+    session: aiohttp.ClientSession, server: str, path: str, prompt: str, callback_url: str
 ) -> str | None:
     """Return the job's id, or None if the server was gone before its 202 had come."""
     body = request_body(path, prompt)
@@ -46,6 +47,13 @@ async def submit(
             return str((await answer.json())["job_id"])
     except aiohttp.ClientError:
         return None
+
+
+async def submit_one_of_each(server: str, callback_url: str) -> set[str]:
+    """Send a request for each tool at once; return the ids of those that got their 202."""
+    async with aiohttp.ClientSession() as session:
+        answers = (submit(session, server, path, path, callback_url) for path in PATHS)
+        return {job_id for job_id in await asyncio.gather(*answers) if job_id is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

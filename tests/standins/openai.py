@@ -66,6 +66,11 @@ class OpenAIStandin:
         self._edits: dict[bytes, bytes] = {}
         self._closing = asyncio.Event()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make a server ask it."""
+        return {"OPENAI_API_KEY": self.api_key, "OPENAI_BASE_URL": self.base_url}
+
     def fail_next(self, name: str, *, times: int = 1) -> None:
         """Fail the next calls with one of FAILURES or TRICKS."""
         self._planned.extend([_known(name)] * times)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+from standins.record import Record, read_record
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,3 +89,14 @@ async def server_process(
             process.kill()
         await process.wait()
         await readers
+
+
+async def settle(data_dir: Path, environment: Mapping[str, str]) -> Record:
+    """Run the server until all that a dead one has left is done; return what it leaves."""
+    left = read_record(data_dir).unsettled
+    async with server_process(data_dir, environment=environment) as server:
+        while left:
+            left.discard((await server.event("callback_delivered"))["job_id"])
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.process.wait() == 0
+    return read_record(data_dir)
