@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow test-all lint format bench clean
+.PHONY: help demo run test test-slow test-all torture lint format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,6 +22,9 @@ test-slow: $(VENV)/.dev ## run the tests that take longer
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-all: test-slow test ## run all tests
+
+torture: $(VENV)/.dev ## kill a server 60 times under load and count what is lost
+	$(BIN)/python benchmarks/torture.py $(ARGS)
 
 lint: $(VENV)/.dev ## check style, types and the layers of imports
 	$(BIN)/ruff check

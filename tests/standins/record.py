@@ -33,6 +33,8 @@ def read_record(data_dir: Path) -> Record:
         connection.row_factory = sqlite3.Row
         try:
             assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                return Record(jobs={}, events={})  # its tables were not on disk yet
             jobs = {row["id"]: to_job(row) for row in connection.execute("SELECT * FROM jobs")}
             events = {
                 job.id: [
