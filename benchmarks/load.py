@@ -10,55 +10,20 @@ import argparse
 import asyncio
 import base64
 import io
-import os
-import random
 import signal
 import statistics
-import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from time import monotonic
 
 import aiohttp
 import orjson
 from aiohttp import web
-from PIL import Image
 
-STANDIN = Path(__file__).parents[1] / "tests" / "standins" / "openai.py"
-KEY = "sk-benchmark"
+from programs import noisy_picture, program, running_server
+
 HEALTH_INTERVAL = 0.01  # seconds
 LIMIT = 120.0  # seconds; the benchmark ends by itself
-
-
-def noisy_picture(size: int) -> bytes:
-    """Return a PNG of about `size` bytes: noise does not compress."""
-    side = int((size / 3) ** 0.5)
-    noise = random.Random(1).randbytes(side * side * 3)  # noqa: S311 - pixels, not secrets
-    file = io.BytesIO()
-    Image.frombytes("RGB", (side, side), noise).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-@asynccontextmanager
-async def program(*command: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a Python program and yield its process; end it with the context."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.communicate()
-
-
-async def first_line(process: asyncio.subprocess.Process) -> bytes:
-    """Return the line that a program prints once it is up."""
-    assert process.stdout is not None
-    return await process.stdout.readline()
 
 
 @asynccontextmanager
@@ -158,27 +123,12 @@ async def main() -> None:
         await poll_health(options.poll)
         return
     async with asyncio.timeout(LIMIT):
-        with tempfile.TemporaryDirectory() as folder:
-            # A ready answer: the image API's work is not what is measured.
-            answer = Path(folder) / "answer.png"
-            answer.write_bytes(noisy_picture(options.bytes))
-            arguments = ("--latency", str(options.latency), "--key", KEY, "--answer", str(answer))
-            async with program(str(STANDIN), *arguments) as standin:
-                base_url = (await first_line(standin)).decode().strip()
-                async with program(
-                    "-m",
-                    "imgsvc",
-                    OPENAI_API_KEY=KEY,
-                    OPENAI_BASE_URL=base_url,
-                    IMGSVC_DATA_DIR=folder,
-                    IMGSVC_SERVER__PORT="0",
-                    IMGSVC_WORKERS__COUNT=str(options.workers),
-                ) as server:
-                    started = orjson.loads(await first_line(server))
-                    rest = asyncio.create_task(server.communicate())
-                    await measure(options, started["listening"])
-                    server.terminate()
-                    await rest
+        async with running_server(
+            latency=options.latency,
+            answer=noisy_picture(options.bytes),
+            IMGSVC_WORKERS__COUNT=str(options.workers),
+        ) as server:
+            await measure(options, server.url)
 
 
 if __name__ == "__main__":
