@@ -31,6 +31,7 @@ from standins import killable
 from standins.ledger import PATHS, audit, fill_input_bucket, submit
 from standins.openai import OpenAIStandin, openai_standin
 from standins.receiver import Receiver, callback_receiver
+from standins.record import Record
 from standins.server_process import ServerProcess, server_process, settle
 
 CLIENTS = 6
@@ -163,12 +164,20 @@ async def run(kills: int, seed: int) -> bool:
     print(f"sent                 {ends.sent}")
     print(f"accepted             {len(ends.promised)}, and {found.unanswered} without an answer")
     print(f"states               {dict(found.states)}")
+    print(f"failed because of    {dict(_reasons(record))}")
     print(f"lost                 {len(found.lost)} {found.lost[:5]}")
     print(f"told in two ways     {len(found.differing)} {found.differing[:5]}")
     print(f"repeated executions  {_show(found.executions)}")
     print(f"repeated deliveries  {_show(found.deliveries)}")
     print(f"repeated in one life {repeated}")
     return found.is_clean and repeated == 0
+
+
+def _reasons(record: Record) -> Counter[str]:
+    """Count the kinds of errors that jobs ended with."""
+    outcomes = (job.outcome for job in record.jobs.values())
+    errors = (outcome.error for outcome in outcomes if outcome is not None)
+    return Counter(error.partition(":")[0] for error in errors if error is not None)
 
 
 def _show(repetitions: Counter[str]) -> str:
