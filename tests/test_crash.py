@@ -20,7 +20,7 @@ from standins.server_process import server_process, settle
 IMAGES = 2
 """In the input bucket, for the batch."""
 
-QUICK = {(KillPoint.ACCEPT_COMMITTED, "after"), (KillPoint.CALLBACK_SENT, "after")}
+QUICK = {(KillPoint.ACCEPT_COMMITTED, "after")}
 
 STEPS = [
     pytest.param(

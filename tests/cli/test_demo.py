@@ -45,6 +45,7 @@ def test_the_demo_runs_all_three_tools_and_shows_what_comes_back(tmp_path: Path)
     assert list(tmp_path.glob("imgsvc-demo-*")) == []
 
 
+@pytest.mark.slow
 def test_the_demo_does_not_take_over_what_is_configured_here(tmp_path: Path) -> None:
     (tmp_path / "imgsvc.toml").write_text('[server]\nhost = "192.0.2.1"\n')
     done = demo(tmp_path, COS_ENDPOINT="https://s3.example.com", IMGSVC_WORKERS__COUNT="0")
@@ -59,6 +60,7 @@ def test_with_a_key_the_demo_tells_the_cost_and_asks_first(tmp_path: Path) -> No
     assert not (tmp_path / "demo-output").exists()
 
 
+@pytest.mark.slow
 async def test_the_demo_edits_with_the_model_and_quality_whose_price_it_tells(
     tmp_path: Path,
 ) -> None:
@@ -78,6 +80,7 @@ async def test_the_demo_edits_with_the_model_and_quality_whose_price_it_tells(
     assert "5 edits with gpt-image-2 at quality medium" in done.stdout
 
 
+@pytest.mark.slow
 async def test_a_demo_whose_image_api_refuses_fails_and_names_the_reason(tmp_path: Path) -> None:
     async with openai_standin() as standin:
         standin.fail_always("billing_not_active")

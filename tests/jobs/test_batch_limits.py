@@ -175,6 +175,7 @@ async def test_a_cancelled_batch_leaves_no_working_copies_and_no_tasks(
     assert buckets.outputs() == {}
 
 
+@pytest.mark.slow
 async def test_a_thousand_objects_are_all_done(
     make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
