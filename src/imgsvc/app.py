@@ -95,11 +95,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             session=session,
             backend=backend,
             cursors=Cursors(cursor_key),
-            spool=Spool(
-                blobs=blobs,
-                record=settings.backend.files(settings.data_dir),
-                limit=settings.backend.max_spool_bytes,
-            ),
+            spool=Spool(blobs=blobs, record=backend.size, limit=settings.backend.max_spool_bytes),
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.

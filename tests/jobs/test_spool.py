@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from imgsvc.errors import DiskRefuses, SpoolFull
 from imgsvc.jobs import BlobFolder, Spool, open_blobs
 from imgsvc.jobs.models import BlobRef
 from imgsvc.jobs.sqlite import SqliteConfig
+from jobs.backends import finished, settle
+from jobs.parts import image_spec
 from standins.disk import full_disk
 
 
@@ -21,8 +24,8 @@ async def put(blobs: BlobFolder, size: int) -> BlobRef:
     return await blobs.put([bytes(size)], content_type="image/png")
 
 
-def spool(blobs: BlobFolder, *, record: tuple[Path, ...] = (), limit: int = 1000) -> Spool:
-    return Spool(blobs=blobs, record=record, limit=limit)
+def spool(blobs: BlobFolder, *, record: int = 0, limit: int = 1000) -> Spool:
+    return Spool(blobs=blobs, record=lambda: record, limit=limit)
 
 
 async def test_blobs_count_from_when_they_are_written_until_they_are_deleted(
@@ -63,23 +66,22 @@ async def test_a_blob_that_the_disk_refused_does_not_count(blobs: BlobFolder) ->
     assert blobs.size == 0
 
 
-async def test_the_files_of_the_record_count_as_far_as_they_are_there(
-    blobs: BlobFolder, tmp_path: Path
-) -> None:
+async def test_the_record_counts_too(blobs: BlobFolder) -> None:
     await put(blobs, 100)
-    database, log = SqliteConfig().files(tmp_path)
-    database.write_bytes(bytes(20))
-    assert spool(blobs, record=(database, log)).size == 120
-    log.write_bytes(bytes(3))
-    assert spool(blobs, record=(database, log)).size == 123
+    assert spool(blobs, record=20).size == 120
 
 
-async def test_the_open_record_is_in_the_files_that_count(
-    blobs: BlobFolder, tmp_path: Path
-) -> None:
-    config = SqliteConfig()
-    async with config.open(tmp_path / "data"):
-        assert spool(blobs, record=tuple(config.files(tmp_path / "data"))).size > 0
+async def test_a_record_whose_jobs_are_forgotten_has_room_again(tmp_path: Path) -> None:
+    async with SqliteConfig().open(tmp_path) as backend:
+        empty = backend.size()
+        for _ in range(50):
+            job = await finished(backend, spec=image_spec(filename="x" * 9000))
+            await settle(backend, job)
+        full = backend.size()
+        while await backend.forget(before=datetime.now(UTC), limit=100):
+            pass
+        assert full > 2 * empty
+        assert backend.size() < 2 * empty
 
 
 async def test_a_full_spool_refuses_until_there_is_room_again(blobs: BlobFolder) -> None:

@@ -93,7 +93,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         keeper = Upkeep(
             backend=backend,
             blobs=blobs,
-            spool=Spool(blobs=blobs, record=(), limit=1000),
+            spool=Spool(blobs=blobs, record=lambda: 0, limit=1000),
             retention=RETENTION,
             now=clock,
         )

@@ -246,3 +246,21 @@ async def test_the_record_has_the_priority_that_was_asked_for(remote: Caller, pa
     urgent = await backend.get(await accepted(remote, body | {"priority": 9}, path))
     usual = await backend.get(await accepted(remote, body, path))
     assert (urgent.priority, usual.priority) == (9, 5)
+
+
+@on_the_wire
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"Range": "bytes=0-9"},
+        {"Range": "bytes=99999999-"},
+        {"If-None-Match": "*"},
+        {"If-Modified-Since": "Wed, 25 Nov 2099 00:00:00 GMT"},
+        {"If-Unmodified-Since": "Wed, 25 Nov 1999 00:00:00 GMT"},
+    ],
+)
+async def test_ranges_and_conditions_do_not_cut_the_answer(
+    remote: Caller, condition: dict[str, str]
+) -> None:
+    status, body = await remote.post(PATHS[0], PHOTO, Prefer="wait=30", **condition)
+    assert (status, body["status"]) == (200, "completed")

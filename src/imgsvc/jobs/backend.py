@@ -104,9 +104,10 @@ class JobBackend(Protocol):
         """
         ...
 
-    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen) -> Job:
+    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen | None) -> Job:
         """End a queued job with this outcome, or tell the worker of a running one to stop.
 
+        Without a callback's body a queued job is left as it is.
         Returns the job as it is then; one that has ended already is left alone. Raises
         JobNotFound.
         """
@@ -174,6 +175,10 @@ class JobBackend(Protocol):
 
     async def check(self) -> None:
         """Raise DiskRefuses if the record could not be written lately and still cannot."""
+        ...
+
+    def size(self) -> int:
+        """Return the bytes of disk that the record uses, without what it has free again."""
         ...
 
     def stats(self) -> BackendStats:

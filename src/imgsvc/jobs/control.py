@@ -7,7 +7,7 @@ import structlog
 from imgsvc.errors import JobCancelled, JobFinished, JobNotRetryable, PayloadLost
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.blobs import BlobFolder
-from imgsvc.jobs.bodies import unfinished
+from imgsvc.jobs.bodies import Ending, unfinished
 from imgsvc.jobs.freezing import Freezer
 from imgsvc.jobs.models import (
     BlobRef,
@@ -46,17 +46,27 @@ class JobControl:
         it has ended in another way.
         """
         job = await self.backend.get(job_id)
-        if job.finished_at is None:
-            ending = unfinished(job, JobCancelled(), provider=self.provider)
-            frozen = await self.freezer.freeze(ending)
-            job = await self.backend.cancel(job_id, ending.outcome, frozen)
-            if job.callback_body == frozen.body:
-                await self.blobs.delete(job.spec.blobs)
-            else:  # it runs, or has ended meanwhile
-                await self.blobs.delete([frozen.body])
+        ending = unfinished(job, JobCancelled(), provider=self.provider)
+        if job.state is JobState.RUNNING:  # needs no room on the disk, which may be full
+            job = await self.backend.cancel(job_id, ending.outcome, None)
+        if job.state is JobState.QUEUED:
+            job = await self._end_queued(job, ending)
         if job.finished_at is not None and job.state is not JobState.CANCELLED:
             raise JobFinished(job.state)
         log.info("job_cancel", job_id=job.id, state=job.state)
+        return job
+
+    async def _end_queued(self, job: Job, ending: Ending) -> Job:
+        frozen = await self.freezer.freeze(ending)
+        try:
+            job = await self.backend.cancel(job.id, ending.outcome, frozen)
+        except Exception:
+            # Not when it is cut off: the job may have ended so already.
+            await self.blobs.delete([frozen.body])
+            raise
+        # Else it runs by now, or has ended otherwise.
+        ended_so = job.callback_body == frozen.body
+        await self.blobs.delete(job.spec.blobs if ended_so else [frozen.body])
         return job
 
     async def retry(self, job_id: str, *, request_id: str, client: str) -> Job:

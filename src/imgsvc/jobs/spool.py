@@ -1,8 +1,7 @@
 """How much of the local disk jobs take up, and how much that may be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from imgsvc.errors import SpoolFull
 from imgsvc.jobs.blobs import BlobFolder
@@ -10,20 +9,20 @@ from imgsvc.jobs.blobs import BlobFolder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spool:
-    """What waits or is kept on disk: the blobs and the files of the record.
+    """What waits or is kept on disk: the blobs and the record.
 
     The limit is for new jobs: what those that are accepted still have to write, results
     and callbacks, is written all the same.
     """
 
     blobs: BlobFolder
-    record: Sequence[Path]  # files, which need not be there
+    record: Callable[[], int]  # the bytes that the record uses
     limit: int  # bytes
 
     @property
     def size(self) -> int:
         """All of it, in bytes."""
-        return self.blobs.size + sum(map(_size_of, self.record))
+        return self.blobs.size + self.record()
 
     @property
     def is_full(self) -> bool:
@@ -34,10 +33,3 @@ class Spool:
         """Raise SpoolFull if new jobs are refused."""
         if self.is_full:
             raise SpoolFull
-
-
-def _size_of(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0

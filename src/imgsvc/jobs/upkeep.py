@@ -88,7 +88,7 @@ class Upkeep:
             await self.blobs.delete_keys(keys)
             blobs += len(keys)
         if blobs:
-            log.info("old_jobs_forgotten", ended_before=before.isoformat(), blobs=blobs)
+            log.info("old_jobs_forgotten", ended_before=f"{before:%FT%TZ}", blobs=blobs)
 
     async def _sweep(self, before: datetime) -> None:
         orphans = 0

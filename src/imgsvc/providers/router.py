@@ -1,5 +1,6 @@
 """Which provider edits a picture, and which errors the local engine steps in for."""
 
+import asyncio
 from collections.abc import Mapping
 from enum import StrEnum
 from time import monotonic
@@ -93,6 +94,9 @@ async def _observed(provider: Provider, request: EditRequest, observe: Observe) 
         return await provider.edit(request)
     except ProviderError as exc:
         error = exc.code
+        raise
+    except asyncio.CancelledError:
+        error = "cancelled"
         raise
     finally:
         seconds = round(monotonic() - started, 3)

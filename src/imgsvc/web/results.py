@@ -1,6 +1,7 @@
 """Results of jobs, as long as they are kept."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -11,12 +12,12 @@ from pydantic import BaseModel, Field
 
 from imgsvc.errors import JobHasNoResult, JobNotFinished, ResultGone
 from imgsvc.jobs.blobs import BlobFolder
-from imgsvc.jobs.models import InlineResult, Job, StoredResult
+from imgsvc.jobs.models import BlobRef, InlineResult, Job, StoredResult
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.answers import json_response
 
 _CHUNK = 256 * 1024
-"""Characters of base64 read at once; a multiple of four, so that each chunk decodes alone."""
+"""Bytes read at once; a multiple of four, so that each chunk of base64 decodes alone."""
 
 
 class StoredResultView(BaseModel):
@@ -50,12 +51,35 @@ async def result_response(
     raise JobHasNoResult
 
 
-async def _stream(request: web.Request, body: Path, where: InlineResult) -> web.StreamResponse:
-    """Send the image from inside a callback's body, a chunk at a time."""
+async def callback_body_response(
+    request: web.Request, blobs: BlobFolder, body: BlobRef, *, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Answer with the frozen body of a callback; raise ResultGone if it is gone.
+
+    Always whole: `web.FileResponse` would answer to ranges and conditions, which make no
+    sense where each request is a job of its own.
+    """
+    file = await _open(blobs.path(body))
+    with file:
+        response = web.StreamResponse(headers={"Content-Type": body.content_type, **headers})
+        response.content_length = body.size
+        await response.prepare(request)
+        with suppress(ConnectionResetError):  # who has gone needs no rest
+            while chunk := await asyncio.to_thread(file.read, _CHUNK):
+                await response.write(chunk)
+    return response
+
+
+async def _open(path: Path) -> BinaryIO:
     try:
-        file = await asyncio.to_thread(body.open, "rb")
+        return await asyncio.to_thread(path.open, "rb")
     except FileNotFoundError as exc:
         raise ResultGone from exc
+
+
+async def _stream(request: web.Request, body: Path, where: InlineResult) -> web.StreamResponse:
+    """Send the image from inside a callback's body, a chunk at a time."""
+    file = await _open(body)
     with file:
         response = web.StreamResponse(
             headers={

@@ -14,6 +14,7 @@ from imgsvc.web.idempotency import idempotency_key
 from imgsvc.web.intake import Order
 from imgsvc.web.keys import CONTEXT, REQUEST_ID
 from imgsvc.web.prefer import parse_prefer
+from imgsvc.web.results import callback_body_response
 
 log = structlog.get_logger(__name__)
 
@@ -88,13 +89,13 @@ class _Submission:
         headers = self.preferences.headers
         if not is_new:
             headers["Idempotent-Replayed"] = "true"
+        headers["Location"] = f"/jobs/{job.id}"
         if self.preferences.wait is not None:
             job = await _ended(self.request, job, self.preferences.wait)
             if job.callback_body is not None:
-                path = self.context.intake.blobs.path(job.callback_body)
-                headers["Content-Type"] = job.callback_body.content_type
-                return web.FileResponse(path, headers=headers)
-        headers["Location"] = f"/jobs/{job.id}"
+                return await callback_body_response(
+                    self.request, self.context.intake.blobs, job.callback_body, headers=headers
+                )
         return AcceptedResponse({"accepted": True, "job_id": job.id}, headers=headers)
 
 

@@ -1,7 +1,7 @@
 """The embedded record of jobs: one SQLite file, one process."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -41,10 +41,6 @@ class SqliteConfig(BaseModel):
             " refused with 503."
         ),
     )
-
-    def files(self, data_dir: Path) -> Sequence[Path]:
-        """Return the files that the record is kept in; the second need not be there."""
-        return data_dir / FILE, data_dir / f"{FILE}-wal"
 
     @asynccontextmanager
     async def open(self, data_dir: Path) -> AsyncIterator[SqliteBackend]:

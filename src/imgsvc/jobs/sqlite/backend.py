@@ -32,7 +32,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.sqlite import changes, queries
-from imgsvc.jobs.sqlite.hand_out import DeliveryFeed, JobFeed
+from imgsvc.jobs.sqlite.hand_out import RETRY, DeliveryFeed, JobFeed
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 
 log = structlog.get_logger(__name__)
@@ -54,20 +54,29 @@ class SqliteBackend:
         self._claims: dict[str, asyncio.Event] = {}
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._moved = asyncio.Event()  # set by whatever may end a drain
+        self._recovered = False  # whether what an earlier process was doing is queued again
         self._jobs = JobFeed(database, self._moved.set)
         self._deliveries = DeliveryFeed(database, self._moved.set)
 
     async def recover(self) -> None:
-        """Queue what an earlier process was doing, and take stock."""
-        back = await self._database.call(partial(changes.put_back, orderly=False))
-        if back:
-            log.warning("jobs_requeued", jobs=len(back), reason="service_crashed")
+        """Take stock, and queue what an earlier process was doing.
+
+        A full disk leaves the second for the run to do.
+        """
         standing = await self._database.call(queries.standing)
         self._states, self._callbacks = standing.states, standing.callbacks
         for lane, count in standing.waiting.items():
             self._jobs.order.join(lane, count)
         if self._callbacks[CallbackState.PENDING]:
             self._deliveries.wake()
+        with suppress(DiskRefuses):
+            await self._requeue_crashed()
+
+    async def _requeue_crashed(self) -> None:
+        back = await self._database.call(partial(self._put_back, orderly=False))
+        self._recovered = True
+        if back:
+            log.warning("jobs_requeued", jobs=back, reason="service_crashed")
 
     # -- callers --------------------------------------------------------------------------
 
@@ -98,7 +107,7 @@ class SqliteBackend:
         """Return a page of jobs, the newest first."""
         return await self._database.call(lambda tx: queries.list_jobs(tx, wanted, before, limit))
 
-    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen) -> Job:
+    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen | None) -> Job:
         """End a queued job, or tell the worker of a running one to stop."""
 
         def run(tx: Transaction) -> Job:
@@ -142,6 +151,10 @@ class SqliteBackend:
     async def check(self) -> None:
         """Raise DiskRefuses if the file could not be written lately and still cannot."""
         await self._database.check()
+
+    def size(self) -> int:
+        """Return the bytes of disk that the record uses."""
+        return self._database.size
 
     def stats(self) -> BackendStats:
         """Return how much there is to do right now."""
@@ -207,12 +220,16 @@ class SqliteBackend:
     async def run(self, process: Process, deliver: Deliver, limits: RunLimits) -> None:
         """Run the workers and the deliveries until cancelled."""
         try:
+            while not self._recovered:
+                with suppress(DiskRefuses):
+                    await self._requeue_crashed()
+                await asyncio.sleep(0 if self._recovered else RETRY)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._deliveries.run(group, deliver, limits), name="deliveries")
                 await self._jobs.run(group, process, limits.workers)
         finally:
             with suppress(DiskRefuses):  # the next start does it
-                await self._database.call(self._put_back)
+                await self._database.call(partial(self._put_back, orderly=True))
 
     async def drain(self) -> None:
         """Hand out no more jobs, and wait until those in work, and what is due, are done."""
@@ -286,11 +303,12 @@ class SqliteBackend:
         for happened in self._watchers.get(job_id, ()):
             happened.set()
 
-    def _put_back(self, tx: Transaction) -> None:
-        """Queue what the workers of this process were cut off from."""
-        back = changes.put_back(tx, orderly=True)
+    def _put_back(self, tx: Transaction, *, orderly: bool) -> int:
+        """Queue what workers were cut off from, and return how many jobs that are."""
+        back = changes.put_back(tx, orderly=orderly)
         for job in back:
             tx.on_commit(partial(self._requeued, job))
+        return len(back)
 
     def _requeued(self, job: Job) -> None:
         self._states[JobState.RUNNING] -= 1

@@ -98,14 +98,17 @@ def finish(
     return None if row is None else _ended(tx, row, outcome)
 
 
-def cancel(tx: Transaction, job_id: str, outcome: Outcome, callback: Frozen) -> tuple[Job, bool]:
+def cancel(
+    tx: Transaction, job_id: str, outcome: Outcome, callback: Frozen | None
+) -> tuple[Job, bool]:
     """End a queued job, or ask for the end of a running one; return whether it has just ended."""
-    row = tx.one(
-        f"UPDATE jobs SET {_END} WHERE id = ? AND state = 'queued' RETURNING *",
-        (*_end(outcome, callback), job_id),
-    )
-    if row is not None:
-        return _ended(tx, row, outcome), True
+    if callback is not None:
+        row = tx.one(
+            f"UPDATE jobs SET {_END} WHERE id = ? AND state = 'queued' RETURNING *",
+            (*_end(outcome, callback), job_id),
+        )
+        if row is not None:
+            return _ended(tx, row, outcome), True
     row = tx.one(
         "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running'"
         " AND NOT cancel_requested RETURNING *",
@@ -162,8 +165,7 @@ def record_delivery(
         ),
     )
     data = {"number": kept.number, "status": kept.status, "error": kept.error}
-    next_attempt = None if next_at is None else next_at.isoformat()
-    add_event(tx, job.seq, EventType.CALLBACK_ATTEMPT, data | {"next_attempt_at": next_attempt})
+    add_event(tx, job.seq, EventType.CALLBACK_ATTEMPT, data | {"next_attempt_at": next_at})
     if state is CallbackState.DELIVERED:
         add_event(tx, job.seq, EventType.CALLBACK_DELIVERED, {})
     elif state is CallbackState.DEAD:

@@ -17,6 +17,9 @@ from imgsvc.jobs.sqlite.writer import Database
 
 log = structlog.get_logger(__name__)
 
+LOOK = 32
+"""Due callbacks that are read at once; after those that could be started comes another look."""
+
 RETRY = 1.0
 """Seconds before the record is asked again, if the disk refused."""
 
@@ -139,7 +142,11 @@ class DeliveryFeed:
         busy = [host for host, count in hosts.items() if count >= limits.callbacks_per_host]
         return await self._database.call(
             lambda tx: queries.due_callbacks(
-                tx, besides=jobs, busy_hosts=busy, limit=limits.callbacks - len(jobs)
+                tx,
+                besides=jobs,
+                busy_hosts=busy,
+                # Few at a time: they may all go to one host, which takes only so many.
+                limit=min(LOOK, limits.callbacks - len(jobs)),
             )
         )
 

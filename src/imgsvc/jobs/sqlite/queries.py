@@ -54,13 +54,19 @@ def standing(tx: Transaction) -> Standing:
     )
 
 
+_FIRST_SINCE = "SELECT seq FROM jobs WHERE accepted_at >= ? ORDER BY accepted_at LIMIT 1"
+
+
 def list_jobs(tx: Transaction, wanted: JobFilter, before: int | None, limit: int) -> list[Job]:
     """Return a page of jobs, the newest first."""
+    since = None if wanted.since is None else wanted.since.timestamp()
     conditions: list[tuple[str, Any]] = [
         ("state = ?", wanted.state),
         ("kind = ?", wanted.kind),
         ("callback_state = ?", wanted.callback),
-        ("accepted_at >= ?", None if wanted.since is None else wanted.since.timestamp()),
+        ("accepted_at >= ?", since),
+        # In the order of arrival the first of them is where the look can end.
+        (f"seq >= ({_FIRST_SINCE})", since),
         ("seq < ?", before),
     ]
     given = [(sql, value) for sql, value in conditions if value is not None]
@@ -88,19 +94,23 @@ def due_callbacks(
     tx: Transaction, *, besides: Collection[str], busy_hosts: Collection[str], limit: int
 ) -> Due:
     """Return pending callbacks whose time has come, apart from some jobs and hosts."""
+    # The index alone answers both questions: a host that is at its limit can have very many.
     pending = (
-        "FROM jobs WHERE callback_state = 'pending'"
+        "FROM jobs INDEXED BY callbacks_due WHERE callback_state = 'pending'"
         " AND id NOT IN (SELECT value FROM json_each(?))"
         " AND callback_host NOT IN (SELECT value FROM json_each(?))"
     )
     apart = (json.dumps(list(besides)), json.dumps(list(busy_hosts)))
     now = datetime.now(UTC).timestamp()
     rows = tx.execute(
-        f"SELECT * {pending} AND next_attempt_at <= ? ORDER BY next_attempt_at LIMIT ?",
+        f"SELECT * FROM jobs WHERE seq IN (SELECT seq {pending} AND next_attempt_at <= ?"
+        " ORDER BY next_attempt_at LIMIT ?) ORDER BY next_attempt_at",
         (*apart, now, limit),
     ).fetchall()
     later = tx.one(
-        f"SELECT min(next_attempt_at) AS at {pending} AND next_attempt_at > ?", (*apart, now)
+        f"SELECT next_attempt_at AS at {pending} AND next_attempt_at > ?"
+        " ORDER BY next_attempt_at LIMIT 1",
+        (*apart, now),
     )
     return Due(
         jobs=[(to_job(row), row["callback_host"]) for row in rows],

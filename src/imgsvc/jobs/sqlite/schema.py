@@ -42,7 +42,11 @@ _INDEXES = (
     "CREATE INDEX jobs_by_kind ON jobs (kind, seq)",
     "CREATE INDEX jobs_by_callback ON jobs (callback_state, seq)",
     "CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE finished_at IS NOT NULL",
-    "CREATE INDEX callbacks_due ON jobs (next_attempt_at) WHERE callback_state = 'pending'",
+    "CREATE INDEX jobs_by_arrival ON jobs (accepted_at)",
+    """
+    CREATE INDEX callbacks_due ON jobs (next_attempt_at, callback_host, id)
+    WHERE callback_state = 'pending'
+    """,
     """
     CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (client, idempotency_key)
     WHERE idempotency_key IS NOT NULL

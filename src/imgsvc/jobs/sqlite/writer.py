@@ -9,7 +9,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -82,6 +82,7 @@ class Database:
         self._waiting: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._refused = False
+        self.size = 0  # bytes of disk in use, after the newest commit
         self._thread = threading.Thread(target=self._main, name="sqlite", daemon=True)
 
     def submit(self, run: Callable[[Transaction], T]) -> "asyncio.Future[T]":
@@ -130,6 +131,8 @@ class Database:
             group, with_end = self._next_group()
             if group:
                 done = _commit(connection, group)
+                with suppress(sqlite3.Error):  # it is as it was, then
+                    self.size = _size(connection)
                 self._loop.call_soon_threadsafe(self._answer, done)
         connection.close()
 
@@ -213,20 +216,30 @@ def _rewrite(tx: Transaction) -> None:
     tx.execute(f"PRAGMA user_version = {VERSION}")
 
 
+def _size(connection: sqlite3.Connection) -> int:
+    """Return the bytes in use; pages that are free are used again, and the log is bounded."""
+    pages, free, page_size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * page_size)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     try:
+        path.touch(mode=0o600)  # prompts and callback URLs are in it
         connection = sqlite3.connect(path, isolation_level=None, timeout=5)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # each commit is on disk, power cut or not
         connection.execute("PRAGMA journal_size_limit = 67108864")  # 64 MiB: give space back
         migrate(connection)
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, OSError) as exc:
         raise unreadable(path, exc) from exc
     return connection
 
 
-def unreadable(path: Path, exc: sqlite3.Error) -> ConfigurationError:
+def unreadable(path: Path, exc: sqlite3.Error | OSError) -> ConfigurationError:
     """Return the error for a file that is damaged, or no database at all."""
     return ConfigurationError(
         [f"data_dir: the record of jobs in {path.name} cannot be opened ({exc})"]
