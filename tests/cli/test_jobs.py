@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 import pytest
 from aiohttp import web
 
-from imgsvc.cli import main
+from imgsvc.cli import main, options
 from imgsvc.cli.client import configured_server
 from imgsvc.errors import ConfigurationError
+from imgsvc.jobs.models import CallbackState, JobKind, JobState
 from standins.jobs_api import job, jobs_api
 from standins.receiver import Receiver
 
@@ -215,9 +216,12 @@ async def test_a_server_that_is_not_there_is_said_once_in_plain_words(run: Run) 
 
 async def test_what_the_server_refuses_is_said_in_its_own_words(run: Run) -> None:
     async with jobs_api([]) as api:
-        listed = await run("jobs", "list", "--state", "nonsense", "--server", api.url)
+        listed = await run("jobs", "list", "--state", "running", "--server", api.url)
         shown = await run("jobs", "show", "job-1", "--server", api.url)
-    assert (listed.code, listed.err) == (1, "state: there is no such state.\n")
+    assert (listed.code, listed.err) == (
+        1,
+        "The server cannot write to its disk at the moment.\n",
+    )
     assert (shown.code, shown.err) == (1, "There is no job with this id.\n")
 
 
@@ -281,3 +285,15 @@ def test_a_server_on_any_free_port_must_be_named(
     monkeypatch.setenv("IMGSVC_SERVER__PORT", "0")
     with pytest.raises(ConfigurationError, match="--server"):
         configured_server(None)
+
+
+def test_the_commands_know_the_words_of_the_service() -> None:
+    assert tuple(JobState) == options.STATES
+    assert tuple(JobKind) == options.KINDS
+    assert tuple(CallbackState) == options.CALLBACKS
+
+
+async def test_a_word_that_there_is_not_is_a_wrong_command(run: Run) -> None:
+    done = await run("jobs", "list", "--state", "nonsense")
+    assert done.code == 2
+    assert "completed_with_errors" in done.err

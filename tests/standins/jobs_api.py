@@ -40,8 +40,8 @@ class JobsApi:
     async def list(self, request: web.Request) -> web.Response:
         query = dict(request.query)
         self.queries.append(query)
-        if query.get("state") == "nonsense":
-            return _problem(422, "state: there is no such state.")
+        if query.get("state") == "running":
+            return _problem(503, "The server cannot write to its disk at the moment.")
         callback = query.get("callback")
         found = [one for one in self.jobs if callback in {None, one["callback"]["state"]}]
         start = int(query.get("cursor", "0"))

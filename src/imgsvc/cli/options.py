@@ -7,6 +7,11 @@ from pathlib import Path
 
 from imgsvc.cli.times import parse_since
 
+# The words of `jobs.models`, which would take a second to import for `--help`.
+STATES = ("queued", "running", "completed", "completed_with_errors", "failed", "cancelled")
+KINDS = ("image_to_base64", "image_to_storage", "batch")
+CALLBACKS = ("none", "pending", "delivered", "dead")
+
 
 def add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
     """Add --config."""
@@ -21,9 +26,9 @@ def add_jobs_commands(parser: argparse.ArgumentParser) -> None:
     parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     listing = parts.add_parser("list", help="list the newest jobs")
-    listing.add_argument("--state", help="only those in this state: failed, say")
-    listing.add_argument("--kind", help="only those of this kind: batch, say")
-    listing.add_argument("--callback", metavar="STATE", help="only those with such a callback")
+    listing.add_argument("--state", choices=STATES, help="only those in this state")
+    listing.add_argument("--kind", choices=KINDS, help="only those of this kind")
+    listing.add_argument("--callback", choices=CALLBACKS, help="only those with such a callback")
     _add_since(listing)
     listing.add_argument(
         "--limit", type=_positive, default=50, metavar="N", help="at most so many (%(default)s)"

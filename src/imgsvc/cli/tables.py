@@ -53,6 +53,8 @@ def _cell(value: object) -> str:
 
 def _lines(document: Json, indent: str) -> Iterator[str]:
     for name, value in document.items():
+        if value == []:
+            continue
         title = f"{indent}{plain(name)}:"
         entries = value if isinstance(value, list) else [value]
         if not any(isinstance(entry, dict) for entry in entries):
