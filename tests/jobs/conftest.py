@@ -27,11 +27,11 @@ from imgsvc.jobs import (
     open_blobs,
 )
 from imgsvc.jobs.sqlite.writer import open_database
-from imgsvc.providers import EditRouter, LocalProvider
+from imgsvc.providers import EditRouter, LocalProvider, Provider, RoutingConfig
 from imgsvc.storage import FilesystemConfig
 from jobs.batches import Buckets, MakeEditor
 from jobs.fetching import LOOPBACK, make_fetcher
-from jobs.parts import ScriptedProvider
+from jobs.parts import ScriptedProvider, at_once
 from jobs.runners import MakeDeliverer, MakeImageEditor, MakeRunner, RecordingBackend
 from standins.receiver import Receiver, callback_receiver
 
@@ -76,12 +76,18 @@ def buckets(tmp_path: Path) -> Buckets:
     return Buckets(tmp_path / "files", FilesystemConfig())
 
 
+def make_router(provider: Provider | None, pool: ImagePool) -> EditRouter:
+    """Return a router whose waits take no time."""
+    primary = provider or ScriptedProvider()
+    return EditRouter(primary, LocalProvider(pool), RoutingConfig(), sleep=at_once)
+
+
 @pytest.fixture
 def make_editor(
     gate: ImageGate, pool: ImagePool, blobs: BlobFolder, buckets: Buckets
 ) -> MakeEditor:
     def make(
-        provider: ScriptedProvider | None = None,
+        provider: Provider | None = None,
         *,
         item_timeout: float = 60,
         config: FilesystemConfig | None = None,
@@ -89,7 +95,7 @@ def make_editor(
     ) -> BatchEditor:
         return BatchEditor(
             gate=gate,
-            router=EditRouter(provider or ScriptedProvider(), LocalProvider(pool)),
+            router=make_router(provider, pool),
             blobs=blobs,
             storage=storage,
             buckets=config or FilesystemConfig(),
@@ -125,11 +131,11 @@ def make_image_editor(
     buckets: Buckets,
     session: aiohttp.ClientSession,
 ) -> MakeImageEditor:
-    def make(provider: ScriptedProvider | None = None) -> ImageEditor:
+    def make(provider: Provider | None = None) -> ImageEditor:
         return ImageEditor(
             gate=gate,
             fetcher=make_fetcher(session, max_bytes=gate.limits.max_bytes),
-            router=EditRouter(provider or ScriptedProvider(), LocalProvider(pool)),
+            router=make_router(provider, pool),
             blobs=blobs,
             storage=buckets,
             buckets=FilesystemConfig(presign_expires=900),
@@ -146,7 +152,7 @@ def make_runner(
     make_editor: MakeEditor,
 ) -> MakeRunner:
     def make(
-        provider: ScriptedProvider | None = None,
+        provider: Provider | None = None,
         **config: Any,
     ) -> JobRunner:
         return JobRunner(

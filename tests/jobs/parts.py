@@ -23,7 +23,7 @@ from imgsvc.jobs.models import (
     StoredImage,
 )
 from imgsvc.jobs.story import Story
-from imgsvc.providers import EditRequest
+from imgsvc.providers import EditOptions, EditRequest
 
 JOB_ID = "0c0ffee0-1234-4abc-8def-0123456789ab"
 CALLBACK_URL = "http://127.0.0.1:9/callback"
@@ -113,6 +113,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+async def at_once(_seconds: float) -> None:
+    """Stand for asyncio.sleep, and take no time."""
+
+
 async def edited(request: EditRequest) -> EncodedImage:
     """Return the picture as it came."""
     return EncodedImage(format=ImageFormat.PNG, content=request.image.read_bytes())
@@ -143,6 +147,9 @@ class ScriptedProvider:
     in_flight: int = 0
     most_in_flight: int = 0
     name: str = "scripted"
+
+    def model(self, options: EditOptions) -> str:
+        return options.model or "model-1"
 
     async def edit(self, request: EditRequest) -> EncodedImage:
         self.requests.append(request)

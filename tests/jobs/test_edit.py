@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ async def run(editor: ImageEditor, spec: ImageSpec) -> dict[str, Any]:
 
 async def end(editor: ImageEditor, spec: ImageSpec, told: Told | None = None) -> Ending:
     """Do the job and return how it ended."""
-    ending = await editor.run(make_job(spec), spec, (told or Told()).story)
+    ending = await editor.run(make_job(spec), spec, (told or Told()).story, until=monotonic() + 60)
     assert ending.outcome.state is JobState.COMPLETED
     return ending
 

@@ -61,7 +61,7 @@ class OpenAIStandin:
         self.paths: list[str] = []
         self.arrived = asyncio.Event()  # set with every call
         self.given_up = asyncio.Event()  # set when a client does not wait for its answer
-        self._planned: deque[str] = deque()
+        self._planned: deque[str | None] = deque()  # None works
         self._always: str | None = None
         self._edits: dict[bytes, bytes] = {}
         self._closing = asyncio.Event()
@@ -78,6 +78,11 @@ class OpenAIStandin:
     def fail_always(self, name: str | None) -> None:
         """Fail every call from now on; None mends it."""
         self._always = name if name is None else _known(name)
+
+    def fail_after(self, calls: int, name: str) -> None:
+        """Let so many calls work, and fail every one after them."""
+        self._planned.extend([None] * calls)
+        self.fail_always(name)
 
     def close(self) -> None:
         self._closing.set()

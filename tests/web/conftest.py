@@ -31,6 +31,8 @@ async def remote(
         tmp_path_factory.mktemp("remote"),
         openai={"api_key": standin.api_key, "base_url": standin.base_url},
         callbacks={"schedule": [0, 0, 0]},
+        # The tests share this service: an error of one must not hold back the others' calls.
+        routing={"open_seconds": 1e-6, "max_open_seconds": 1e-6},
         images={"processes": 1, "max_bytes": 300_000},
     )
     async with running_service(Settings.model_validate(settings)) as caller:

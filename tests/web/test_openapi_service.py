@@ -27,7 +27,7 @@ def check(body: dict[str, Any], name: str) -> None:
     [
         ("/health", "Health"),
         ("/health/live", "Alive"),
-        ("/health/ready", "Alive"),
+        ("/health/ready", "Ready"),
         ("/cos/config", "StorageSettings"),
     ],
 )

@@ -75,6 +75,7 @@ class BatchEditor:
             fallback_reason=body.fallback_reason,
             error=body.error,
             result=written,
+            cost_unknown=any(item.cost_unknown for item in manifest.items),
         )
         return Ending(outcome=outcome, body=encode(body))
 
@@ -142,12 +143,16 @@ class _Batch:
     async def _work(self, todo: _Todo) -> None:
         while (next_one := await todo.get()) is not None:
             found, output = next_one
+            # One for each image: which of them a call was for is told by nothing else.
+            story = Story(backend=self.story.backend, job_id=self.job.id)
             started = monotonic()
             try:
-                async with deadline(self.editor.item_timeout):
-                    item = await self._edit(found, output)
+                async with deadline(self.editor.item_timeout) as until:
+                    item = await self._edit(found, output, story, until)
             except asyncio.CancelledError:
-                self.manifest.items.append(_failed(found, JobCancelled()))
+                item = _failed(found, JobCancelled())
+                item.cost_unknown = story.cost_unknown or None
+                self.manifest.items.append(item)
                 raise
             except NotAnImage as exc:
                 if looks_like_image(found.key) is None:
@@ -160,6 +165,7 @@ class _Batch:
                 log.exception("item_crashed", key=found.key)
                 item = _failed(found, exc)
             item.seconds = round(monotonic() - started, 3)
+            item.cost_unknown = story.cost_unknown or None
             self.manifest.items.append(item)
             log.info("item_done", key=found.key, state=item.state, seconds=item.seconds)
             self.story.tell(
@@ -171,7 +177,7 @@ class _Batch:
                 listing="done" if self.is_listed else "going_on",
             )
 
-    async def _edit(self, found: ObjectInfo, output: str) -> Item:
+    async def _edit(self, found: ObjectInfo, output: str, story: Story, until: float) -> Item:
         editor = self.editor
         data = await editor.storage.get(
             editor.buckets.input_bucket, found.key, max_bytes=editor.gate.limits.max_bytes
@@ -190,9 +196,10 @@ class _Batch:
                 result = await editor.router.edit(
                     request,
                     fallback_allowed=self.spec.fallback_allowed,
-                    observe=self.story.provider_called,
+                    until=until,
+                    observer=story,
                 )
-        self.story.edited(result)
+        story.edited(result)
         return await self._store(found, output, result)
 
     async def _store(self, found: ObjectInfo, output: str, result: EditResult) -> Item:

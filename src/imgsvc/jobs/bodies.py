@@ -120,10 +120,14 @@ class Ending:
     body: list[bytes] = field(repr=False)
 
 
-def unfinished(job: Job, error: BaseException, *, provider: str) -> Ending:
+def unfinished(
+    job: Job, error: BaseException, *, provider: str, cost_unknown: bool = False
+) -> Ending:
     """Return the ending of a job that has no result: it was cancelled, or has failed."""
     state = JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED
-    outcome = Outcome(state=state, provider=provider, error=describe(error))
+    outcome = Outcome(
+        state=state, provider=provider, error=describe(error), cost_unknown=cost_unknown
+    )
     fields: dict[str, object] = {
         "status": state.value,
         "job_id": job.id,

@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 
 from imgsvc.errors import JobTimeout
 
 
 @asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
+async def deadline(seconds: float) -> AsyncIterator[float]:
     """Stop the block after this many seconds and raise JobTimeout.
 
+    Yields when that will be, as time.monotonic() counts.
     A TimeoutError from inside the block that has another origin passes unchanged.
     """
     timeout = asyncio.timeout(seconds)
     try:
         async with timeout:
-            yield
+            yield monotonic() + seconds
     except TimeoutError as exc:
         if not timeout.expired():
             raise

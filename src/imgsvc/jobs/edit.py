@@ -42,9 +42,10 @@ class ImageEditor:
     storage: Storage
     buckets: StorageConfig
 
-    async def run(self, job: Job, spec: ImageSpec, story: Story) -> Ending:
+    async def run(self, job: Job, spec: ImageSpec, story: Story, *, until: float) -> Ending:
         """Edit the image and return the finished callback body.
 
+        `until` is when that must be done, as time.monotonic() counts.
         Raises ImgsvcError if there is no result.
         """
         mask = None if spec.mask is None else self.blobs.path(spec.mask)
@@ -61,21 +62,22 @@ class ImageEditor:
                 result = await self.router.edit(
                     request,
                     fallback_allowed=spec.fallback_allowed,
-                    observe=story.provider_called,
+                    until=until,
+                    observer=story,
                 )
         story.edited(result)
         if spec.kind is JobKind.IMAGE_TO_BASE64:
-            return await self._inline(job, spec, result)
+            return await self._inline(job, spec, result, story)
         return await self._stored(job, spec, result, story)
 
-    async def _inline(self, job: Job, spec: ImageSpec, result: EditResult) -> Ending:
+    async def _inline(self, job: Job, spec: ImageSpec, result: EditResult, story: Story) -> Ending:
         """Return an ending with the image in the callback's body."""
         media_type = result.image.format.media_type
         fields = _fields(job, spec, result) | {"result_mime_type": media_type}
         callback = ImageToBase64Callback.model_validate(fields)
         body = encode(callback, image_base64=await result.image.to_base64())
         where = InlineResult(offset=len(body[0]), length=len(body[1]), media_type=media_type)
-        return Ending(outcome=_completed(result, where), body=body)
+        return Ending(outcome=_completed(result, where, story), body=body)
 
     async def _stored(self, job: Job, spec: ImageSpec, result: EditResult, story: Story) -> Ending:
         """Store the image, and return an ending with a link to it."""
@@ -91,7 +93,8 @@ class ImageEditor:
         fields["result_url"] = await self.storage.presign(bucket, key, expires_in=expires_in)
         fields["expires_in"] = expires_in
         body = encode(ImageToStorageCallback.model_validate(fields))
-        return Ending(outcome=_completed(result, StoredResult(bucket=bucket, key=key)), body=body)
+        where = StoredResult(bucket=bucket, key=key)
+        return Ending(outcome=_completed(result, where, story), body=body)
 
     @asynccontextmanager
     async def _open_image(
@@ -114,12 +117,13 @@ class ImageEditor:
             yield path, info
 
 
-def _completed(result: EditResult, where: Result) -> Outcome:
+def _completed(result: EditResult, where: Result, story: Story) -> Outcome:
     return Outcome(
         state=JobState.COMPLETED,
         provider=result.provider,
         fallback_reason=result.fallback_reason,
         result=where,
+        cost_unknown=story.cost_unknown,
     )
 
 

@@ -58,6 +58,7 @@ class Item:
     error: str | None = None
     bytes: int | None = None  # of the output
     seconds: float = 0.0
+    cost_unknown: bool | None = None  # True: a call may have been billed that gave no picture
 
 
 @dataclass(kw_only=True, slots=True)

@@ -47,6 +47,7 @@ class EventType(StrEnum):
     QUEUED = "queued"  # accepted; also put back after a crash
     STARTED = "started"  # a worker has claimed it
     PROVIDER_CALLED = "provider_called"  # the image API has answered, or failed
+    PROVIDER_RETRY = "provider_retry"  # it will be asked again after a wait
     FALLBACK = "fallback"  # the local engine stepped in
     ITEM_DONE = "item_done"  # a batch is done with one object
     STORED = "stored"  # the result is in the bucket
@@ -170,6 +171,7 @@ class Outcome:
     fallback_reason: str | None = None  # set only if the local engine stepped in
     error: str | None = None  # `Kind: what happened and what to do`
     result: Result | None = None
+    cost_unknown: bool = False  # a call may have been billed although it gave no picture
 
     @property
     def keeps_inputs(self) -> bool:

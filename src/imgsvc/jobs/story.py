@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.models import EventType
-from imgsvc.providers import EditResult, ProviderCall
+from imgsvc.providers import EditResult, ProviderCall, ProviderRetry
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Story:
-    """Writes the events of one job; nothing waits for them."""
+    """Writes the events of one job, or of one image of a batch; nothing waits for them."""
 
     backend: JobBackend
     job_id: str
+    cost_unknown: bool = False  # a call may have been billed although it gave no picture
 
     def tell(self, kind: EventType, **data: object) -> None:
         """Add an event; fields without a value are left out."""
@@ -25,6 +26,17 @@ class Story:
             provider=call.provider,
             seconds=call.seconds,
             error=call.error,
+            cost_unknown=call.cost_unknown or None,
+        )
+        self.cost_unknown |= call.cost_unknown
+
+    def provider_retry(self, retry: ProviderRetry) -> None:
+        """Tell of a wait before the image API is asked again."""
+        self.tell(
+            EventType.PROVIDER_RETRY,
+            provider=retry.provider,
+            error=retry.error,
+            wait=retry.wait,
         )
 
     def edited(self, result: EditResult) -> None:

@@ -106,7 +106,9 @@ class JobRunner:
             except DiskRefuses:
                 await asyncio.sleep(DISK_RETRY)
         lost = self._unfinished(
-            job, DiskRefuses("The result was lost: the server's disk took no more. Try again.")
+            job,
+            DiskRefuses("The result was lost: the server's disk took no more. Try again."),
+            cost_unknown=ending.outcome.cost_unknown,
         )
         return lost, await persist(lambda: self.freezer.freeze(lost))
 
@@ -115,22 +117,21 @@ class JobRunner:
         if job.attempt - job.interruptions > self.config.max_attempts:
             log.error("job_poisoned", attempt=job.attempt)
             return self._unfinished(job, JobPoisoned())
+        story = Story(backend=self.backend, job_id=job.id)
         try:
-            story = Story(backend=self.backend, job_id=job.id)
             if isinstance(job.spec, BatchSpec):
                 return await self.batches.run(job, job.spec, story, claim.cancelled)
-            async with deadline(self.config.job_timeout):
-                return await unless_cancelled(
-                    claim.cancelled, self.images.run(job, job.spec, story)
-                )
+            async with deadline(self.config.job_timeout) as until:
+                work = self.images.run(job, job.spec, story, until=until)
+                return await unless_cancelled(claim.cancelled, work)
         except JobCancelled as exc:
-            return self._unfinished(job, exc)
+            return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
         except ImgsvcError as exc:
             log.warning("job_failed", code=exc.code, error=describe(exc))
-            return self._unfinished(job, exc)
+            return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
         except Exception as exc:
             log.exception("job_crashed")
-            return self._unfinished(job, exc)
+            return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
 
-    def _unfinished(self, job: Job, exc: Exception) -> Ending:
-        return unfinished(job, exc, provider=self.images.router.name)
+    def _unfinished(self, job: Job, exc: Exception, *, cost_unknown: bool = False) -> Ending:
+        return unfinished(job, exc, provider=self.images.router.name, cost_unknown=cost_unknown)

@@ -8,36 +8,46 @@ from imgsvc.providers.base import (
     EditOptions,
     EditRequest,
     EditResult,
-    Observe,
+    Observer,
     Provider,
     ProviderCall,
+    ProviderRetry,
 )
+from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
 from imgsvc.providers.local import LocalProvider
 from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
+from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.router import EditRouter
 
 __all__ = [
+    "BreakerState",
+    "BreakerStatus",
+    "Breakers",
     "EditOptions",
     "EditRequest",
     "EditResult",
     "EditRouter",
     "LocalProvider",
-    "Observe",
+    "Observer",
     "OpenAIConfig",
     "OpenAIProvider",
     "Provider",
     "ProviderCall",
+    "ProviderRetry",
+    "RoutingConfig",
     "open_openai",
     "open_router",
 ]
 
 
 @asynccontextmanager
-async def open_router(openai: OpenAIConfig, pool: ImagePool) -> AsyncIterator[EditRouter]:
+async def open_router(
+    openai: OpenAIConfig, routing: RoutingConfig, pool: ImagePool
+) -> AsyncIterator[EditRouter]:
     """Yield the router; without a key it has the local engine alone."""
     local = LocalProvider(pool)
     if openai.api_key is None:
-        yield EditRouter(None, local)
+        yield EditRouter(None, local, routing)
         return
     async with open_openai(openai, pool) as primary:
-        yield EditRouter(primary, local)
+        yield EditRouter(primary, local, routing)

@@ -1,6 +1,5 @@
 """What every provider of edits offers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -48,15 +47,33 @@ class EditResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderCall:
-    """One question to an image API, for the job's story."""
+    """One question to an image API that has ended, for the job's story."""
 
     provider: str
     seconds: float
     error: str | None = None  # the code of what went wrong
+    cost_unknown: bool = False  # it may have been billed although it gave no picture
 
 
-Observe = Callable[[ProviderCall], None]
-"""Told of every call when it has ended; must return at once."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderRetry:
+    """A question that will be asked again, for the job's story."""
+
+    provider: str
+    error: str  # the code of why
+    wait: float  # seconds until then
+
+
+class Observer(Protocol):
+    """Is told what the router does for one picture; must return at once."""
+
+    def provider_called(self, call: ProviderCall) -> None:
+        """Take note of a call that has ended, in whatever way."""
+        ...
+
+    def provider_retry(self, retry: ProviderRetry) -> None:
+        """Take note of a wait that begins."""
+        ...
 
 
 class Provider(Protocol):
@@ -67,8 +84,12 @@ class Provider(Protocol):
         """The word reported as ``provider`` in callbacks."""
         ...
 
+    def model(self, options: EditOptions) -> str:
+        """Return the model that edits with these options."""
+        ...
+
     async def edit(self, request: EditRequest) -> EncodedImage:
-        """Return the edited picture.
+        """Return the edited picture; ask for it once.
 
         Raises ProviderError, ImageError or ImageProcessDied.
         """

@@ -35,7 +35,7 @@ from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.answer import Answer, AnswerReader
-from imgsvc.providers.base import EditRequest
+from imgsvc.providers.base import EditOptions, EditRequest
 from imgsvc.providers.classify import classify
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -114,6 +114,10 @@ class OpenAIProvider:
         self._config = config
         self._pool = pool
 
+    def model(self, options: EditOptions) -> str:
+        """Return the caller's model, or the configured one."""
+        return options.model or self._config.model
+
     async def edit(self, request: EditRequest) -> EncodedImage:
         """Return the edited picture as the base64 text that the API sent.
 
@@ -122,7 +126,7 @@ class OpenAIProvider:
         options, config = request.options, self._config
         output_format = options.output_format or config.output_format
         parameters: dict[str, Any] = {
-            "model": options.model or config.model,
+            "model": self.model(options),
             "prompt": request.prompt,
             "image": await self._upload(request),
             "quality": options.quality or config.quality,

@@ -1,67 +1,52 @@
-"""Which provider edits a picture, and which errors the local engine steps in for."""
+"""Which provider edits a picture, how often it is asked, and when the local engine steps in."""
 
 import asyncio
-from collections.abc import Mapping
-from enum import StrEnum
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 import structlog
 
-from imgsvc.errors import (
-    ProviderAccessDenied,
-    ProviderBadAnswer,
-    ProviderConnectionLost,
-    ProviderError,
-    ProviderKeyRejected,
-    ProviderModelNotFound,
-    ProviderNotConfigured,
-    ProviderOutOfCredit,
-    ProviderRateLimited,
-    ProviderRefusedContent,
-    ProviderRefusedImage,
-    ProviderRefusedParameter,
-    ProviderServerError,
-    ProviderTimeout,
-    ProviderUnreachable,
-)
+from imgsvc.errors import ImgsvcError, ProviderError, ProviderNotConfigured
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.providers.base import EditRequest, EditResult, Observe, Provider, ProviderCall
+from imgsvc.providers.base import (
+    EditRequest,
+    EditResult,
+    Observer,
+    Provider,
+    ProviderCall,
+    ProviderRetry,
+)
+from imgsvc.providers.breaker import Breaker, Breakers, BreakerState
 from imgsvc.providers.local import LocalProvider
+from imgsvc.providers.policy import POLICY, Reaction, RoutingConfig, retry_wait
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class Reaction(StrEnum):
-    """What to do about an error of the provider."""
-
-    FALL_BACK = "fall_back"  # the local engine steps in, if the caller allows it
-    FAIL = "fail"  # the request itself is at fault: the caller has to know
-
-
-REACTIONS: Mapping[type[ProviderError], Reaction] = {
-    ProviderNotConfigured: Reaction.FALL_BACK,
-    ProviderOutOfCredit: Reaction.FALL_BACK,
-    ProviderRateLimited: Reaction.FALL_BACK,
-    ProviderKeyRejected: Reaction.FALL_BACK,
-    ProviderAccessDenied: Reaction.FALL_BACK,
-    ProviderModelNotFound: Reaction.FALL_BACK,
-    ProviderServerError: Reaction.FALL_BACK,
-    ProviderTimeout: Reaction.FALL_BACK,
-    ProviderConnectionLost: Reaction.FALL_BACK,
-    ProviderUnreachable: Reaction.FALL_BACK,
-    ProviderBadAnswer: Reaction.FALL_BACK,
-    ProviderRefusedContent: Reaction.FAIL,
-    ProviderRefusedImage: Reaction.FAIL,
-    ProviderRefusedParameter: Reaction.FAIL,
-}
 
 
 class EditRouter:
     """Asks the configured provider, and the local engine where the policy says so."""
 
-    def __init__(self, primary: Provider | None, local: LocalProvider) -> None:
+    def __init__(
+        self,
+        primary: Provider | None,
+        local: LocalProvider,
+        config: RoutingConfig,
+        *,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._primary = primary
         self._local = local
+        self._config = config
+        self._clock = clock
+        self._sleep = sleep
+        self._chance = chance
+        self.breakers = Breakers(config, clock)
+        self.calls: Counter[tuple[str, str]] = Counter()
+        """Calls that have ended, by provider and outcome."""
 
     @property
     def name(self) -> str:
@@ -69,35 +54,111 @@ class EditRouter:
         return self._local.name if self._primary is None else self._primary.name
 
     async def edit(
-        self, request: EditRequest, *, fallback_allowed: bool, observe: Observe
+        self, request: EditRequest, *, fallback_allowed: bool, until: float, observer: Observer
     ) -> EditResult:
         """Return the edited picture and who made it.
 
-        Raises ProviderError, ImageError or ImageProcessDied.
+        `until` is when the picture must be done, as time.monotonic() counts: nothing waits
+        past it. Raises ProviderError, ImageError or ImageProcessDied.
         """
         try:
             if self._primary is None:
                 raise ProviderNotConfigured
-            image = await _observed(self._primary, request, observe)
+            image = await self._ask(self._primary, request, until, observer)
         except ProviderError as error:
-            if not fallback_allowed or REACTIONS[type(error)] is Reaction.FAIL:
+            if not fallback_allowed or POLICY[type(error)].reaction is Reaction.FAIL:
                 raise
             _log.warning("provider_fallback", reason=error.code, error=error.kind)
             image = await self._local.edit(request, error.code)
             return EditResult(image=image, provider=self._local.name, fallback_reason=error.code)
         return EditResult(image=image, provider=self._primary.name)
 
+    async def _ask(
+        self, provider: Provider, request: EditRequest, until: float, observer: Observer
+    ) -> EncodedImage:
+        """Return the picture, after as many calls as the policy allows."""
+        model = provider.model(request.options)
+        retried: Counter[str] = Counter()
+        while True:
+            breaker = self.breakers.of(provider.name, model)
+            admitted = breaker.admit()
+            try:
+                return await self._call(provider, request, breaker, admitted, observer)
+            except ProviderError as error:
+                wait = retry_wait(
+                    error,
+                    self._config,
+                    retried=retried[error.code],
+                    left=until - self._clock(),
+                    chance=self._chance(),
+                )
+                if wait is None or breaker.state is BreakerState.OPEN:
+                    raise
+                retried[error.code] += 1
+                seconds = round(wait, 3)
+                _log.info(
+                    "provider_retry",
+                    provider=provider.name,
+                    model=model,
+                    error=error.kind,
+                    wait=seconds,
+                )
+                observer.provider_retry(
+                    ProviderRetry(provider=provider.name, error=error.code, wait=seconds)
+                )
+            await self._sleep(wait)
 
-async def _observed(provider: Provider, request: EditRequest, observe: Observe) -> EncodedImage:
-    started, error = monotonic(), None
-    try:
-        return await provider.edit(request)
-    except ProviderError as exc:
-        error = exc.code
-        raise
-    except asyncio.CancelledError:
-        error = "cancelled"
-        raise
-    finally:
-        seconds = round(monotonic() - started, 3)
-        observe(ProviderCall(provider=provider.name, seconds=seconds, error=error))
+    async def _call(
+        self,
+        provider: Provider,
+        request: EditRequest,
+        breaker: Breaker,
+        admitted: int,
+        observer: Observer,
+    ) -> EncodedImage:
+        """Ask once, and note how it ended."""
+        started, error = self._clock(), None
+        try:
+            return await provider.edit(request)
+        except BaseException as exc:
+            error = exc
+            raise
+        finally:
+            breaker.settle(admitted, error)
+            self.calls[provider.name, _outcome(error)] += 1
+            observer.provider_called(
+                ProviderCall(
+                    provider=provider.name,
+                    seconds=round(self._clock() - started, 3),
+                    error=None if error is None else _outcome(error),
+                    cost_unknown=_is_cost_unknown(error),
+                )
+            )
+
+
+def _outcome(error: BaseException | None) -> str:
+    """Return the word that a call is counted under; there are few of them."""
+    match error:
+        case None:
+            return "edited"
+        case ImgsvcError():
+            return error.code
+        case asyncio.CancelledError():
+            return "given_up"
+        case _:
+            return ImgsvcError.code
+
+
+def _is_cost_unknown(error: BaseException | None) -> bool:
+    """Tell whether a call may have been billed although it gave no picture.
+
+    One that was given up, at a deadline say, may have been; one that failed in here, with
+    the picture before it was sent, was not.
+    """
+    match error:
+        case ProviderError():
+            return POLICY[type(error)].cost_unknown
+        case None | ImgsvcError():
+            return False
+        case _:
+            return True

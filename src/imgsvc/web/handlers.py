@@ -13,6 +13,7 @@ from imgsvc.storage import FilesystemStorage, S3Config
 from imgsvc.storage.filesystem import content_type
 from imgsvc.web import openapi
 from imgsvc.web.answers import json_response
+from imgsvc.web.breaker_view import not_closed
 from imgsvc.web.keys import CONTEXT
 
 
@@ -27,6 +28,7 @@ async def health(request: web.Request) -> web.Response:
             "ready": not context.readiness.draining,
             "uptime_seconds": round(monotonic() - context.readiness.started, 1),
             "provider": context.provider,
+            "breakers": not_closed(context.breakers),
             "storage": context.storage.kind,
             "queued": stats.queued,
             "running": stats.running,
@@ -43,13 +45,17 @@ async def live(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Tell whether new jobs are taken."""
+    """Tell whether new jobs are taken.
+
+    An open breaker changes nothing in that: the local engine steps in, and all servers
+    with the same account would leave a load balancer together.
+    """
     context = request.app[CONTEXT]
     context.readiness.check()
     context.spool.check()
     await context.intake.blobs.check()
     await context.backend.check()
-    return json_response({"ok": True})
+    return json_response({"ok": True, "breakers": not_closed(context.breakers)})
 
 
 async def metrics(request: web.Request) -> web.Response:

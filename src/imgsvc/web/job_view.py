@@ -91,6 +91,9 @@ class JobView(BaseModel):
     error: str | None = Field(
         None, description="If it did not work: `Kind: what happened and what to do`."
     )
+    cost_unknown: bool | None = Field(
+        None, description="True if the image API may have billed a call that gave no image."
+    )
     callback: CallbackView
     links: JobLinks
 
@@ -148,6 +151,7 @@ def _ended(outcome: Outcome) -> dict[str, Any]:
         "fallback": outcome.fallback_reason is not None,
         "fallback_reason": outcome.fallback_reason,
         "error": outcome.error,
+        "cost_unknown": outcome.cost_unknown or None,
     }
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from imgsvc.jobs import JobBackend, JobControl, Spool
+from imgsvc.providers import Breakers
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.intake import Intake
@@ -23,6 +24,7 @@ class Context:
     storage: Storage
     buckets: StorageConfig
     provider: str
+    breakers: Breakers
     cursors: Cursors
     readiness: Readiness
     spool: Spool

@@ -4,17 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from imgsvc import __version__
 from imgsvc.jobs import JobBackend, Spool
+from imgsvc.providers import BreakerState, EditRouter
+
+_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
-def make_registry(backend: JobBackend, spool: Spool) -> CollectorRegistry:
+def make_registry(backend: JobBackend, spool: Spool, router: EditRouter) -> CollectorRegistry:
     """Return a registry with the figures of this service and of its process."""
     registry = CollectorRegistry()
-    registry.register(_Service(backend=backend, spool=spool))
+    registry.register(_Service(backend=backend, spool=spool, router=router))
     ProcessCollector(registry=registry)
     return registry
 
@@ -25,8 +33,9 @@ class _Service(Collector):
 
     backend: JobBackend
     spool: Spool
+    router: EditRouter
 
-    def collect(self) -> Iterator[GaugeMetricFamily | InfoMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Yield the figures as they are now."""
         stats = self.backend.stats()
         yield InfoMetricFamily("imgsvc", "What runs here", value={"version": __version__})
@@ -50,6 +59,30 @@ class _Service(Collector):
             "Bytes of disk past which new jobs are refused",
             value=self.spool.limit,
         )
+        yield _calls(self.router)
+        yield _breakers(self.router)
+
+
+def _calls(router: EditRouter) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "imgsvc_provider_calls",
+        "Calls of an image API that have ended, by how",
+        labels=["provider", "outcome"],
+    )
+    for (provider, outcome), count in router.calls.items():
+        family.add_metric([provider, outcome], count)
+    return family
+
+
+def _breakers(router: EditRouter) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(
+        "imgsvc_breaker_state",
+        "Whether an image API is asked for a model: 0 yes, 1 one call at a time, 2 no",
+        labels=["provider", "model"],
+    )
+    for status in router.breakers.statuses():
+        family.add_metric([status.provider, status.model], _LEVELS[status.state])
+    return family
 
 
 def _by_state(name: str, documentation: str, counts: dict[str, int]) -> GaugeMetricFamily:

@@ -14,6 +14,7 @@ from imgsvc.errors import (
     ShuttingDown,
     SpoolFull,
 )
+from imgsvc.web.breaker_view import BreakerView
 from imgsvc.web.openapi_events import JOB_EVENTS
 from imgsvc.web.openapi_parts import json_answer, problem_answers
 
@@ -24,7 +25,15 @@ class Alive(BaseModel):
     ok: bool = Field(description="Always true.")
 
 
-class Health(Alive):
+class Ready(Alive):
+    """New jobs are taken."""
+
+    breakers: list[BreakerView] = Field(
+        description="Image APIs that are not asked at the moment; the local engine steps in."
+    )
+
+
+class Health(Ready):
     """How the server is doing."""
 
     version: str = Field(description="The version of imgsvc.")
@@ -51,7 +60,7 @@ class StorageSettings(BaseModel):
     presign_expires: int = Field(description="How long links to results work, in seconds.")
 
 
-SERVICE_ANSWERS: tuple[type[BaseModel], ...] = (Alive, Health, StorageSettings)
+SERVICE_ANSWERS: tuple[type[BaseModel], ...] = (Alive, Ready, Health, StorageSettings)
 
 
 def service_paths() -> dict[str, Any]:
@@ -69,6 +78,14 @@ def service_paths() -> dict[str, Any]:
     }
 
 
+_OPEN = {
+    "provider": "openai",
+    "model": "gpt-image-2",
+    "state": "open",
+    "reason": "provider_out_of_credit",
+    "probe_in": 21.5,
+}
+
 _HEALTH = {
     "operationId": "getHealth",
     "summary": "See how the server is doing",
@@ -84,6 +101,7 @@ _HEALTH = {
                 "ready": True,
                 "uptime_seconds": 3600.5,
                 "provider": "openai",
+                "breakers": [_OPEN],
                 "storage": "s3",
                 "queued": 3,
                 "running": 8,
@@ -108,11 +126,12 @@ _READY = {
     "summary": "Ask whether new jobs are taken",
     "description": (
         "For a load balancer: 503 while the server is shutting down, cannot write to its disk,"
-        " or has no room for more jobs."
+        " or has no room for more jobs. 200 also while an image API cannot be used: `breakers`"
+        " has it then, and the local engine steps in."
     ),
     "tags": ["Operation"],
     "responses": {
-        "200": json_answer("New jobs are taken.", Alive, {"ok": True}),
+        "200": json_answer("New jobs are taken.", Ready, {"ok": True, "breakers": [_OPEN]}),
         **problem_answers(ShuttingDown, DiskRefuses, SpoolFull),
     },
 }
@@ -120,7 +139,7 @@ _READY = {
 _METRICS = {
     "operationId": "getMetrics",
     "summary": "Read figures for monitoring",
-    "description": "Jobs, callbacks and disk space in the text format of Prometheus.",
+    "description": "Jobs, callbacks, image APIs and disk space in the text format of Prometheus.",
     "tags": ["Operation"],
     "responses": {
         "200": {
