@@ -83,7 +83,9 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         editors = await enter(open_image_pool(settings.images))
         inspectors = await enter(open_image_pool(settings.images, processes=INSPECTORS))
         storage = await enter(_open_storage(settings, base_url))
-        router = await enter(open_router(settings.openai, settings.routing, editors))
+        router = await enter(
+            open_router(settings.openai, settings.routing, settings.local, editors)
+        )
         session = await enter(open_session(settings.egress))
         backend = await enter(settings.backend.open(settings.data_dir))
         cursor_key = await asyncio.to_thread(load_signing_key, settings.data_dir / "cursor.key")

@@ -37,6 +37,7 @@
     │   ├── CorruptImage
     │   ├── InvalidMask
     │   └── ImageFetchFailed
+    ├── InstructionNotUnderstood    the prompt says nothing that the local engine can do
     ├── ImageProcessDied            a child process of the image pool was lost
     ├── ProviderError               the image API refused or could not be reached
     │   ├── ProviderNotConfigured
@@ -420,6 +421,14 @@ class ImageFetchFailed(ImageError):
 
     code = "image_fetch_failed"
     title = "Image not fetched"
+
+
+class InstructionNotUnderstood(ImgsvcError):
+    """The local engine found nothing in the prompt that it can do. Say it in other words."""
+
+    status = 422
+    code = "instruction_not_understood"
+    title = "Instruction not understood"
 
 
 class ImageProcessDied(ImgsvcError):

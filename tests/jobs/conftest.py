@@ -27,7 +27,7 @@ from imgsvc.jobs import (
     open_blobs,
 )
 from imgsvc.jobs.sqlite.writer import open_database
-from imgsvc.providers import EditRouter, LocalProvider, Provider, RoutingConfig
+from imgsvc.providers import EditRouter, LocalConfig, LocalProvider, Provider, RoutingConfig
 from imgsvc.storage import FilesystemConfig
 from jobs.batches import Buckets, MakeEditor
 from jobs.fetching import LOOPBACK, make_fetcher
@@ -79,7 +79,7 @@ def buckets(tmp_path: Path) -> Buckets:
 def make_router(provider: Provider | None, pool: ImagePool) -> EditRouter:
     """Return a router whose waits take no time."""
     primary = provider or ScriptedProvider()
-    return EditRouter(primary, LocalProvider(pool), RoutingConfig(), sleep=at_once)
+    return EditRouter(primary, LocalProvider(pool, LocalConfig()), RoutingConfig(), sleep=at_once)
 
 
 @pytest.fixture

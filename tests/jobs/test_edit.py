@@ -128,7 +128,7 @@ async def test_the_story_tells_what_the_provider_failed_with_and_that_another_st
     (called, call), (fell_back, why) = told.events
     assert (called, fell_back) == (EventType.PROVIDER_CALLED, EventType.FALLBACK)
     assert (call["provider"], call["error"]) == ("scripted", "provider_timeout")
-    assert why == {"reason": "provider_timeout"}
+    assert why == {"reason": "provider_timeout", "operations": (), "ignored": ("night",)}
     assert ending.outcome.fallback_reason == "provider_timeout"
 
 
@@ -157,6 +157,7 @@ async def test_a_result_of_the_local_engine_says_so(
 
     assert (body["provider"], body["fallback"]) == ("local", True)
     assert body["fallback_reason"] == "provider_timeout"
+    assert (body["operations"], body["ignored"]) == ([], ["night"])
 
 
 async def test_without_fallback_the_error_of_the_provider_stands(

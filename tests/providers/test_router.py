@@ -27,6 +27,7 @@ from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers import (
     EditOptions,
     EditRequest,
+    LocalConfig,
     LocalProvider,
     OpenAIConfig,
     ProviderCall,
@@ -143,7 +144,7 @@ def make_desk(pool: ImagePool) -> MakeDesk:
         provider, clock = FailingProvider(*errors), Clock()
         router = EditRouter(
             provider,
-            LocalProvider(pool),
+            LocalProvider(pool, LocalConfig()),
             RoutingConfig(**config),
             clock=clock,
             sleep=clock.sleep,
@@ -401,7 +402,7 @@ async def test_calls_are_counted_by_how_they_ended(
 async def test_an_edit_that_works_names_its_provider_and_no_reason(
     config: OpenAIConfig, pool: ImagePool, make_request: MakeRequest
 ) -> None:
-    async with open_router(config, RoutingConfig(), pool) as router:
+    async with open_router(config, RoutingConfig(), LocalConfig(), pool) as router:
         assert router.name == "openai"
         result = await router.edit(
             make_request(), fallback_allowed=True, until=inf, observer=Notes()
@@ -413,7 +414,7 @@ async def test_an_empty_account_gives_a_local_picture_with_the_reason(
     config: OpenAIConfig, pool: ImagePool, standin: OpenAIStandin, make_request: MakeRequest
 ) -> None:
     standin.fail_always("insufficient_quota")
-    async with open_router(config, RoutingConfig(), pool) as router:
+    async with open_router(config, RoutingConfig(), LocalConfig(), pool) as router:
         result = await router.edit(
             make_request(), fallback_allowed=True, until=inf, observer=Notes()
         )
@@ -424,7 +425,7 @@ async def test_an_empty_account_gives_a_local_picture_with_the_reason(
 async def test_without_a_key_the_local_engine_edits_and_says_why(
     pool: ImagePool, make_request: MakeRequest
 ) -> None:
-    async with open_router(OpenAIConfig(), RoutingConfig(), pool) as router:
+    async with open_router(OpenAIConfig(), RoutingConfig(), LocalConfig(), pool) as router:
         assert router.name == "local"
         result = await router.edit(
             make_request(), fallback_allowed=True, until=inf, observer=Notes()
@@ -443,10 +444,10 @@ async def test_the_local_picture_has_the_format_that_was_asked_for(
 ) -> None:
     content = encoded("PNG", size=(600, 400))
     request = make_request(content, options=EditOptions(output_format=asked))
-    result = await LocalProvider(pool).edit(request, "provider_timeout")
+    result = await LocalProvider(pool, LocalConfig()).edit(request, "provider_timeout")
 
-    assert result.format is expected
-    with Image.open(io.BytesIO(await result.to_bytes())) as image:
+    assert result.image.format is expected
+    with Image.open(io.BytesIO(await result.image.to_bytes())) as image:
         assert image.format == expected.name
         red, green = (image.getchannel(band).getpixel((0, 0)) for band in "RG")
     assert isinstance(red, int)

@@ -37,6 +37,8 @@ CALLBACK_TYPES = {
         "provider": "string",
         "fallback": "boolean",
         "fallback_reason": "string",
+        "operations": "array",
+        "ignored": "array",
         "error": "string",
     },
     "processImageAsyncToCos": {
@@ -49,6 +51,8 @@ CALLBACK_TYPES = {
         "provider": "string",
         "fallback": "boolean",
         "fallback_reason": "string",
+        "operations": "array",
+        "ignored": "array",
         "error": "string",
     },
     "batchProcessImages": {

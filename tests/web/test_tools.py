@@ -47,6 +47,8 @@ async def test_a_local_result_in_the_callback_says_that_it_is_a_fallback(local: 
         "provider": "local",
         "fallback": True,
         "fallback_reason": "provider_not_configured",
+        "operations": ["enhance"],
+        "ignored": [],
     }
     assert opened(callback).format == "PNG"
 
@@ -64,6 +66,8 @@ async def test_a_result_in_storage_comes_with_a_link_that_works(local: Caller) -
         "provider": "local",
         "fallback": True,
         "fallback_reason": "provider_not_configured",
+        "operations": ["enhance"],
+        "ignored": [],
     }
     async with local.session.get(callback["result_url"]) as answer:
         assert (answer.status, answer.content_type) == (200, "image/png")

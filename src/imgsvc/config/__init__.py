@@ -26,7 +26,7 @@ from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.jobs import BackendConfig, FetchConfig, WorkersConfig
 from imgsvc.logs import LogsConfig
-from imgsvc.providers import OpenAIConfig, RoutingConfig
+from imgsvc.providers import LocalConfig, OpenAIConfig, RoutingConfig
 from imgsvc.storage import FilesystemConfig, S3Config, StorageConfig
 from imgsvc.web.config import ServerConfig
 
@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     image_url: FetchConfig = Field(default_factory=FetchConfig)
     openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
     routing: RoutingConfig = Field(default_factory=RoutingConfig)
+    local: LocalConfig = Field(default_factory=LocalConfig)
     storage: StorageConfig = Field(default_factory=FilesystemConfig)
     callbacks: CallbacksConfig = Field(default_factory=CallbacksConfig)
     logs: LogsConfig = Field(default_factory=LogsConfig)

@@ -56,7 +56,7 @@ def _lay_out(caption: str, width: int, size: int) -> _Layout:
     padding = round(size * 0.5)
     longest_word = max((font.getlength(word) for word in caption.split()), default=0)
     width = max(width, math.ceil(longest_word) + 2 * padding)
-    lines = _wrap(caption, font, width - 2 * padding)
+    lines = wrap(caption, font, width - 2 * padding)
     edge = max(2, round(size * 0.12))
     return _Layout(
         font=font,
@@ -68,7 +68,7 @@ def _lay_out(caption: str, width: int, size: int) -> _Layout:
     )
 
 
-def _wrap(caption: str, font: FreeTypeFont, width: int) -> list[str]:
+def wrap(caption: str, font: FreeTypeFont, width: int) -> list[str]:
     """Break caption between words into lines of at most width pixels."""
     lines: list[str] = []
     for word in caption.split():

@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from imgsvc.errors import ImageTooComplex
-from imgsvc.imaging import gate, ops
+from imgsvc.imaging import editing, gate, ops
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ WARM = (
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    editing,
     gate,
     ops,
 )

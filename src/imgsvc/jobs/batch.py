@@ -217,6 +217,8 @@ class _Batch:
             state=ItemState.FALLBACK_LOCAL if fallback else ItemState.PROCESSED,
             provider=result.provider,
             fallback_reason=result.fallback_reason,
+            operations=result.operations if fallback else None,
+            ignored=result.ignored if fallback else None,
             bytes=len(data),
         )
 

@@ -44,26 +44,36 @@ class _Callback(BaseModel):
     )
 
 
-class ImageToBase64Callback(_Callback):
+class _ImageCallback(_Callback):
+    filename: str | None = Field(None, description="The file name as it was sent.")
+    operations: tuple[str, ...] | None = Field(
+        None,
+        description="What the local engine did, in order: `rotate 90`, say. Only if `fallback`.",
+    )
+    ignored: tuple[str, ...] | None = Field(
+        None,
+        description="Words of the prompt that it did not understand or obey. Only if `fallback`.",
+    )
+
+
+class ImageToBase64Callback(_ImageCallback):
     """The callback of processImageAsyncToBase64."""
 
     status: SingleStatus = Field(
         description="`completed`: result_image_base64 is there; otherwise `error` is."
     )
-    filename: str | None = Field(None, description="The file name as it was sent.")
     result_image_base64: str | None = Field(
         None, description="The edited image file as base64.", json_schema_extra={"format": "byte"}
     )
     result_mime_type: str | None = Field(None, description="Its media type: `image/png`, say.")
 
 
-class ImageToStorageCallback(_Callback):
+class ImageToStorageCallback(_ImageCallback):
     """The callback of processImageAsyncToCos."""
 
     status: SingleStatus = Field(
         description="`completed`: result_url is there; otherwise `error` is."
     )
-    filename: str | None = Field(None, description="The file name as it was sent.")
     object_key: str | None = Field(None, description="The object's key in the output bucket.")
     result_url: str | None = Field(
         None,

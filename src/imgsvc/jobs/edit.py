@@ -122,6 +122,8 @@ def _completed(result: EditResult, where: Result, story: Story) -> Outcome:
         state=JobState.COMPLETED,
         provider=result.provider,
         fallback_reason=result.fallback_reason,
+        operations=result.operations,
+        ignored=result.ignored,
         result=where,
         cost_unknown=story.cost_unknown,
     )
@@ -129,11 +131,14 @@ def _completed(result: EditResult, where: Result, story: Story) -> Outcome:
 
 def _fields(job: Job, spec: ImageSpec, result: EditResult) -> dict[str, object]:
     """Return what the callbacks of both kinds say."""
+    is_fallback = result.fallback_reason is not None
     return {
         "status": JobState.COMPLETED.value,
         "job_id": job.id,
         "filename": spec.filename,
         "provider": result.provider,
-        "fallback": result.fallback_reason is not None,
+        "fallback": is_fallback,
         "fallback_reason": result.fallback_reason,
+        "operations": result.operations if is_fallback else None,
+        "ignored": result.ignored if is_fallback else None,
     }

@@ -55,6 +55,8 @@ class Item:
     output_key: str | None = None
     provider: str | None = None
     fallback_reason: str | None = None
+    operations: tuple[str, ...] | None = None  # only if the local engine edited it
+    ignored: tuple[str, ...] | None = None  # words of the prompt; as operations
     error: str | None = None
     bytes: int | None = None  # of the output
     seconds: float = 0.0

@@ -169,6 +169,8 @@ class Outcome:
     state: JobState
     provider: str | None = None  # who edited, or would have
     fallback_reason: str | None = None  # set only if the local engine stepped in
+    operations: tuple[str, ...] = ()  # what the local engine did to the one image, in order
+    ignored: tuple[str, ...] = ()  # words of the prompt that it did not understand
     error: str | None = None  # `Kind: what happened and what to do`
     result: Result | None = None
     cost_unknown: bool = False  # a call may have been billed although it gave no picture

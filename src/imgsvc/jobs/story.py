@@ -42,4 +42,9 @@ class Story:
     def edited(self, result: EditResult) -> None:
         """Tell if the local engine has made the picture in place of the image API."""
         if result.fallback_reason is not None:
-            self.tell(EventType.FALLBACK, reason=result.fallback_reason)
+            self.tell(
+                EventType.FALLBACK,
+                reason=result.fallback_reason,
+                operations=result.operations,
+                ignored=result.ignored,
+            )

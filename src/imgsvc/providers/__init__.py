@@ -14,7 +14,7 @@ from imgsvc.providers.base import (
     ProviderRetry,
 )
 from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
-from imgsvc.providers.local import LocalProvider
+from imgsvc.providers.local import LocalConfig, LocalProvider
 from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
 from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.router import EditRouter
@@ -27,6 +27,7 @@ __all__ = [
     "EditRequest",
     "EditResult",
     "EditRouter",
+    "LocalConfig",
     "LocalProvider",
     "Observer",
     "OpenAIConfig",
@@ -42,12 +43,12 @@ __all__ = [
 
 @asynccontextmanager
 async def open_router(
-    openai: OpenAIConfig, routing: RoutingConfig, pool: ImagePool
+    openai: OpenAIConfig, routing: RoutingConfig, local: LocalConfig, pool: ImagePool
 ) -> AsyncIterator[EditRouter]:
     """Yield the router; without a key it has the local engine alone."""
-    local = LocalProvider(pool)
+    engine = LocalProvider(pool, local)
     if openai.api_key is None:
-        yield EditRouter(None, local, routing)
+        yield EditRouter(None, engine, routing)
         return
     async with open_openai(openai, pool) as primary:
-        yield EditRouter(primary, local, routing)
+        yield EditRouter(primary, engine, routing)

@@ -43,6 +43,8 @@ class EditResult:
     image: EncodedImage
     provider: str
     fallback_reason: str | None = None  # an error code; set only if another one stepped in
+    operations: tuple[str, ...] = ()  # what the local engine did, in order: `rotate 90`
+    ignored: tuple[str, ...] = ()  # words of the prompt that it did not understand
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,30 +1,59 @@
 """The local engine: no network, no cost, and a watermark that says so."""
 
-from imgsvc.imaging import ops
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgsvc.imaging.editing import Unknown, edit_by_prompt
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers.base import EditRequest
+from imgsvc.providers.base import EditRequest, EditResult
+
+
+class LocalConfig(BaseModel):
+    """The engine that edits on this machine where no image API can."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    unknown: Unknown = Field(
+        Unknown.DEMO,
+        description=(
+            "If nothing in the prompt is understood: `demo` inverts the colours and says so on"
+            " the picture, `refuse` fails with `instruction_not_understood`."
+        ),
+    )
+    watermark: bool = Field(
+        default=True,
+        description="Write on every result that no image API made it; a demo always says so.",
+    )
 
 
 class LocalProvider:
-    """Inverts the colours and writes on the picture why no image API has edited it."""
+    """Does what it understands of the prompt, and writes on the picture why it stepped in."""
 
     name = "local"
 
-    def __init__(self, pool: ImagePool) -> None:
+    def __init__(self, pool: ImagePool, config: LocalConfig) -> None:
         self._pool = pool
+        self._config = config
 
-    async def edit(self, request: EditRequest, reason: str) -> EncodedImage:
-        """Return the picture inverted and captioned with reason, an error code.
+    async def edit(self, request: EditRequest, reason: str) -> EditResult:
+        """Return the edited picture; reason is the error code that the image API failed with.
 
-        Raises ImageError or ImageProcessDied.
+        Raises InstructionNotUnderstood, ImageError or ImageProcessDied.
         """
-        output_format = request.options.output_format or ImageFormat.PNG
-        content = await self._pool.run(
-            ops.invert_with_caption,
+        # The prompt is read in the image process as well: 32,000 characters take a while.
+        edited = await self._pool.run(
+            edit_by_prompt,
             request.image,
-            f"DEMO - FALLBACK ({reason})",
-            output_format,
+            request.prompt,
+            request.options.output_format,
+            reason=reason,
+            unknown=self._config.unknown,
+            watermark=self._config.watermark,
         )
-        return EncodedImage(format=output_format, content=content)
+        return EditResult(
+            image=EncodedImage(format=edited.format, content=edited.content),
+            provider=self.name,
+            fallback_reason=reason,
+            operations=edited.operations,
+            ignored=edited.ignored,
+        )

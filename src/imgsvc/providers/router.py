@@ -59,7 +59,8 @@ class EditRouter:
         """Return the edited picture and who made it.
 
         `until` is when the picture must be done, as time.monotonic() counts: nothing waits
-        past it. Raises ProviderError, ImageError or ImageProcessDied.
+        past it. Raises ProviderError, InstructionNotUnderstood, ImageError or
+        ImageProcessDied.
         """
         try:
             if self._primary is None:
@@ -69,8 +70,7 @@ class EditRouter:
             if not fallback_allowed or POLICY[type(error)].reaction is Reaction.FAIL:
                 raise
             _log.warning("provider_fallback", reason=error.code, error=error.kind)
-            image = await self._local.edit(request, error.code)
-            return EditResult(image=image, provider=self._local.name, fallback_reason=error.code)
+            return await self._local.edit(request, error.code)
         return EditResult(image=image, provider=self._primary.name)
 
     async def _ask(

@@ -1,7 +1,9 @@
 """A job as callers see it.
 
 Neither the prompt nor the callback's URL is in it: the caller has both, and whoever else
-can reach the server shall not. A field without a value is left out; `null` is never sent.
+can reach the server shall not. Only if the local engine went by the prompt, the texts that
+it wrote on the picture are in it, and a few words that it did not understand. A field
+without a value is left out; `null` is never sent.
 """
 
 from collections.abc import Sequence
@@ -88,6 +90,13 @@ class JobView(BaseModel):
     fallback_reason: str | None = Field(
         None, description="Why: a stable code, `provider_out_of_credit` say. Only if `fallback`."
     )
+    operations: list[str] | None = Field(
+        None,
+        description="What the local engine did to the one image, in order. Only if `fallback`.",
+    )
+    ignored: list[str] | None = Field(
+        None, description="Words of the prompt that it did not understand. Only if `fallback`."
+    )
     error: str | None = Field(
         None, description="If it did not work: `Kind: what happened and what to do`."
     )
@@ -121,7 +130,7 @@ def page_view(jobs: Sequence[Job], base_url: str, next_cursor: str | None) -> di
 
 
 def _view(job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None) -> JobView:
-    ended = {} if job.outcome is None else _ended(job.outcome)
+    ended = {} if job.outcome is None else _ended(job.outcome, job.spec.kind)
     return JobView(
         job_id=job.id,
         kind=job.spec.kind,
@@ -145,11 +154,15 @@ def _view(job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None) -
     )
 
 
-def _ended(outcome: Outcome) -> dict[str, Any]:
+def _ended(outcome: Outcome, kind: JobKind) -> dict[str, Any]:
+    # A batch has them in its manifest, image by image.
+    is_local = outcome.fallback_reason is not None and kind is not JobKind.BATCH
     return {
         "provider": outcome.provider,
         "fallback": outcome.fallback_reason is not None,
         "fallback_reason": outcome.fallback_reason,
+        "operations": list(outcome.operations) if is_local else None,
+        "ignored": list(outcome.ignored) if is_local else None,
         "error": outcome.error,
         "cost_unknown": outcome.cost_unknown or None,
     }

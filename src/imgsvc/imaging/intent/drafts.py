@@ -1,0 +1,234 @@
+"""From clauses to drafts: which order is meant, and which parameters belong to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from imgsvc.imaging.intent.meanings import Head, Mark
+from imgsvc.imaging.intent.sentence import Clause, Item, heads_forbidden
+
+QUALITIES = frozenset({Head.BRIGHTNESS, Head.CONTRAST, Head.SATURATION, Head.WARMTH})
+"""Nouns: which way to turn them is said by other words."""
+
+ADJUSTMENTS = QUALITIES | {
+    Head.BRIGHTEN,
+    Head.DARKEN,
+    Head.SATURATE,
+    Head.DESATURATE,
+    Head.WARM,
+    Head.COOL,
+}
+_SCALINGS = frozenset({Head.RESIZE, Head.SHRINK, Head.ENLARGE})
+_STRENGTH = frozenset({Mark.SLIGHTLY, Mark.STRONGLY})
+_DIRECTIONS = frozenset({Mark.MORE, Mark.LESS})
+_LENGTHS = frozenset({Mark.NUMBER, Mark.PIXELS, Mark.PERCENT})
+_TURNS = frozenset({Mark.DEGREES, Mark.NUMBER, Mark.LEFT, Mark.RIGHT, Mark.AROUND})
+
+ACCEPTED: dict[Head, frozenset[Mark]] = {
+    Head.BLUR: _LENGTHS | _STRENGTH,
+    Head.SHARPEN: frozenset({Mark.PERCENT}) | _STRENGTH,
+    Head.VIGNETTE: frozenset({Mark.PERCENT}) | _STRENGTH,
+    Head.SOLARIZE: frozenset({Mark.PERCENT}),
+    Head.POSTERIZE: frozenset({Mark.BITS, Mark.NUMBER}),
+    Head.PIXELATE: _LENGTHS,
+    Head.ROTATE: _TURNS,
+    Head.TURN: _TURNS,
+    Head.FLIP: frozenset({Mark.HORIZONTAL, Mark.VERTICAL, Mark.AROUND}),
+    Head.CROP: frozenset({Mark.SQUARE, Mark.RATIO, Mark.SIZE}),
+    Head.THUMBNAIL: frozenset({Mark.SIZE, Mark.PIXELS, Mark.NUMBER, Mark.WIDTH, Mark.HEIGHT}),
+    Head.BORDER: _LENGTHS | {Mark.COLOUR, Mark.WIDTH},
+    Head.CORNERS: _LENGTHS,
+    Head.TEXT: frozenset({Mark.QUOTED, Mark.COLOUR, Mark.TOP, Mark.CENTRE, Mark.BOTTOM}),
+    Head.CONVERT: frozenset({Mark.FORMAT}),
+}
+ACCEPTED |= dict.fromkeys(
+    ADJUSTMENTS, frozenset({Mark.PERCENT, Mark.NUMBER}) | _STRENGTH | _DIRECTIONS
+)
+ACCEPTED |= dict.fromkeys(
+    _SCALINGS,
+    frozenset({Mark.SIZE, Mark.PERCENT, Mark.PIXELS, Mark.NUMBER, Mark.WIDTH, Mark.HEIGHT})
+    | {Mark.HALF, Mark.DOUBLE}
+    | _DIRECTIONS,
+)
+
+# A parameter that stands alone says clearly enough what is wanted.
+_IMPLIED: dict[Mark, Head] = {
+    Mark.SIZE: Head.RESIZE,
+    Mark.WIDTH: Head.RESIZE,
+    Mark.HEIGHT: Head.RESIZE,
+    Mark.SQUARE: Head.CROP,
+    Mark.RATIO: Head.CROP,
+    Mark.AROUND: Head.ROTATE,
+}
+_WORTH_TELLING = frozenset(
+    {Mark.SIZE, Mark.RATIO, Mark.QUOTED, Mark.FORMAT, Mark.PERCENT, Mark.DEGREES, Mark.PIXELS}
+    | {Mark.NUMBER, Mark.BITS, Mark.WIDTH, Mark.HEIGHT, Mark.COLOUR}
+)
+"""Parameters that are reported if no order takes them; other marks are too common."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """An order with the parameters that were found for it, one of each kind."""
+
+    head: Head
+    text: str  # the words that asked for it
+    parameters: dict[Mark, Item] = field(default_factory=dict)
+    linked: bool = False  # the one before it belongs to the same list
+    is_vague: bool = False  # words without a meaning stand beside it
+
+    def take(self, item: Item) -> bool:
+        """Take the parameter if it fits and has no rival; tell whether it was taken."""
+        mark = item.meaning
+        fits = isinstance(mark, Mark) and mark in ACCEPTED.get(self.head, ())
+        if not fits or mark in self.parameters:
+            return False
+        self.parameters[Mark(mark or "")] = item
+        return True
+
+
+@dataclass(slots=True)
+class Drafts:
+    """All orders of a prompt in order, and what was not understood."""
+
+    orders: list[Draft] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def add(self, clause: Clause) -> None:
+        """Add the orders of the next clause."""
+        before = len(self.orders)
+        pending = _Assignment(self, clause).run()
+        alone = len(self.orders) == before and not clause.has_strangers
+        for item in pending:
+            if alone and before and self.orders[before - 1].take(item):
+                continue
+            if not self._imply(item, clause) and item.meaning in _WORTH_TELLING:
+                self.ignored.append(item.text)
+
+    def _imply(self, item: Item, clause: Clause) -> bool:
+        """Open a draft that the parameter alone implies; tell whether it did."""
+        head = _IMPLIED.get(item.meaning) if isinstance(item.meaning, Mark) else None
+        if item.meaning is Mark.FORMAT and any(
+            each.meaning in {Mark.AS, Mark.TARGET} for each in clause.items
+        ):
+            head = Head.CONVERT
+        if head is None or (clause.has_strangers and item.meaning is not Mark.SIZE):
+            return False
+        self.orders.append(Draft(head, item.text))
+        return self.orders[-1].take(item)
+
+
+@dataclass(slots=True)
+class _Assignment:
+    """Opens a draft for each order of a clause and gives it its parameters."""
+
+    drafts: Drafts
+    clause: Clause
+    current: Draft | None = None  # the last order
+    pending: list[Item] = field(default_factory=list)  # parameters that no order has taken
+    stranger: bool = False  # an unknown word stands behind the last order
+
+    def run(self) -> list[Item]:
+        """Do it, and return the parameters left over."""
+        items = self.clause.items
+        forbidden = heads_forbidden(self.clause)
+        for number, item in enumerate(items):
+            following = items[number + 1] if number + 1 < len(items) else None
+            if item.meaning is None:
+                self.stranger = True
+                self.drafts.ignored.append(item.text)
+            elif isinstance(item.meaning, Head):
+                self._order(item, item.meaning, forbidden=forbidden[number])
+            elif not forbidden[number]:
+                self._parameter(item, following)
+        return self.pending
+
+    def _order(self, item: Item, head: Head, *, forbidden: bool) -> None:
+        if forbidden or _is_less(head, self.pending):
+            self.drafts.ignored.append(f"not {item.text}")
+            self.current, self.pending = None, []
+            return
+        others = any(
+            isinstance(each.meaning, Head) and each is not item for each in self.clause.items
+        )
+        if head is Head.EDGES and others:
+            return
+        self.current = self._open(item, head)
+        self.pending = [each for each in self.pending if not self.current.take(each)]
+        self.stranger = False
+
+    def _parameter(self, item: Item, following: Item | None) -> None:
+        if item.meaning is Mark.ADD:
+            if following is not None and following.meaning is Mark.QUOTED:
+                self.current = self._open(item, Head.TEXT)
+        elif item.meaning is Mark.COLOUR and (self.stranger or _is_unknown(following)):
+            self.stranger = True  # "blur the red car": the colour is the car's
+            self.drafts.ignored.append(item.text)
+        elif self.current is None or _leans_forward(item, following) or not self.current.take(item):
+            self.pending.append(item)
+
+    def _open(self, item: Item, head: Head) -> Draft:
+        """Add a draft for the order, or return the last one if that is meant once more."""
+        orders = self.drafts.orders
+        if self.current is not None:
+            if head is self.current.head:
+                return self.current  # "resize to a size of 50 %"
+            if self.current.head is Head.ENHANCE and head in ADJUSTMENTS:
+                orders.pop()  # "enhance the contrast" is one order
+        draft = Draft(head, item.text, is_vague=self.clause.has_strangers)
+        draft.linked = self.current is None and self.clause.separator in {Mark.AND, Mark.COMMA}
+        orders.append(draft)
+        return draft
+
+
+def draft(clauses: Sequence[Clause]) -> Drafts:
+    """Return the drafts of all clauses."""
+    drafts = Drafts()
+    for clause in clauses:
+        drafts.add(clause)
+    _share_amounts(drafts.orders)
+    return drafts
+
+
+def _share_amounts(orders: Sequence[Draft]) -> None:
+    """Give the amount at the end of a list to the nouns before it.
+
+    "Increase brightness and contrast by 20 %" means both, and so does the direction.
+    """
+    for before, after in pairwise(orders):
+        if _is_listed(before, after) and after.parameters.keys().isdisjoint(_DIRECTIONS):
+            _copy(before, after, _DIRECTIONS)
+    for after, before in pairwise(reversed(orders)):
+        amounts = {Mark.PERCENT, Mark.NUMBER} | _STRENGTH
+        if _is_listed(before, after) and before.parameters.keys().isdisjoint(amounts):
+            _copy(after, before, amounts)
+
+
+def _is_listed(before: Draft, after: Draft) -> bool:
+    return after.linked and {before.head, after.head} <= QUALITIES
+
+
+def _copy(source: Draft, target: Draft, marks: frozenset[Mark] | set[Mark]) -> None:
+    target.parameters |= {m: item for m, item in source.parameters.items() if m in marks}
+
+
+def _is_less(head: Head, pending: Sequence[Item]) -> bool:
+    """Tell whether "less" stands before something that can only be done, not undone."""
+    return (
+        bool(pending)
+        and pending[-1].meaning is Mark.LESS
+        and head not in ADJUSTMENTS | _SCALINGS | {Head.ENHANCE}
+    )
+
+
+def _leans_forward(item: Item, following: Item | None) -> bool:
+    """Tell whether the word belongs to the order right behind it: "10 % more contrast"."""
+    return (
+        item.meaning in _STRENGTH | _DIRECTIONS
+        and following is not None
+        and isinstance(following.meaning, Head)
+    )
+
+
+def _is_unknown(item: Item | None) -> bool:
+    return item is not None and item.meaning is None
