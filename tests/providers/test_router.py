@@ -315,7 +315,7 @@ async def test_a_call_that_is_given_up_may_have_been_billed(
     desk = make_desk(asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
         await desk.edit(make_request())
-    assert [(call.error, call.cost_unknown) for call in desk.notes.calls] == [(None, True)]
+    assert [(call.error, call.cost_unknown) for call in desk.notes.calls] == [("given_up", True)]
     assert desk.router.calls == {("failing", "given_up"): 1}
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from imgsvc import __version__
 from imgsvc.config import Settings
+from standins.openai import openai_standin
+from standins.pictures import as_base64, picture
 from standins.service import Caller, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -31,6 +33,28 @@ async def test_health_tells_that_all_is_well_and_how_busy_it_is(local: Caller) -
 async def test_probes_answer_ok(local: Caller) -> None:
     assert await local.get("/health/live") == (200, {"ok": True})
     assert await local.get("/health/ready") == (200, {"ok": True, "breakers": []})
+
+
+async def test_an_image_api_that_is_not_asked_is_named_and_jobs_are_taken_all_the_same(
+    make_settings: Callable[..., Settings],
+) -> None:
+    async with openai_standin() as standin:
+        standin.fail_always("insufficient_quota")
+        openai = {"api_key": standin.api_key, "base_url": standin.base_url}
+        async with running_service(make_settings(openai=openai)) as caller:
+            body = {"prompt": "x", "image_base64": as_base64(picture())}
+            await caller.run("/process-image-async-b64", body)
+            for path in ("/health", "/health/ready"):
+                status, answer = await caller.get(path)
+                assert (status, answer["ok"]) == (200, True)
+                [breaker] = answer["breakers"]
+                assert 0 < breaker.pop("probe_in") <= 30
+                assert breaker == {
+                    "provider": "openai",
+                    "model": "gpt-image-2",
+                    "state": "open",
+                    "reason": "provider_out_of_credit",
+                }
 
 
 async def test_the_storage_is_shown(local: Caller) -> None:

@@ -66,3 +66,23 @@ async def test_a_job_in_work_is_counted_with_what_it_keeps_on_disk(
             during = await figures(caller)
     assert during[key("imgsvc_jobs", state="running")] == 1
     assert during[key("imgsvc_spool_bytes")] > before[key("imgsvc_spool_bytes")]
+
+
+async def test_calls_of_the_image_api_are_counted_and_its_breaker_shown_until_it_closes(
+    make_settings: Callable[..., Settings],
+) -> None:
+    async with openai_standin() as standin:
+        openai = {"api_key": standin.api_key, "base_url": standin.base_url}
+        routing = {"open_seconds": 1e-6}
+        async with running_service(make_settings(openai=openai, routing=routing)) as caller:
+            standin.fail_next("insufficient_quota")
+            body = {"prompt": "x", "image_base64": as_base64(picture())}
+            breaker = key("imgsvc_breaker_state", provider="openai", model="gpt-image-2")
+            states = []
+            for _ in range(2):
+                await caller.run("/process-image-async-b64", body)
+                shown = await figures(caller)
+                states.append(shown[breaker])
+    assert states == [1, 0]  # half-open at once, then closed
+    for outcome in ("edited", "provider_out_of_credit"):
+        assert shown[key("imgsvc_provider_calls_total", provider="openai", outcome=outcome)] == 1
