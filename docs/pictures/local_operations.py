@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - a script to run by hand, not a package
 """Draw a contact sheet of the local engine's operations, each made by its prompt.
 
-Run `python docs/pictures/local_operations.py OUT.jpg`.
+Run `python docs/pictures/local_operations.py OUT.jpg`; it needs the font DejaVu Sans.
 """
 
 import sys
@@ -34,7 +34,7 @@ def sheet() -> Image.Image:
     rows = -(-len(PROMPTS) // COLUMNS)
     width = COLUMNS * (CELL[0] + GAP) + GAP
     picture = Image.new("RGB", (width, rows * (CELL[1] + LABEL + GAP) + GAP), GROUND)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(picture), ImageFont.truetype("DejaVuSans.ttf", 12)
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         with Image.open(files("imgsvc.cli").joinpath("landscape.jpg").open("rb")) as photo:
             photo.thumbnail((WIDTH, WIDTH))

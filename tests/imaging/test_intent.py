@@ -1,15 +1,25 @@
+import re
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgsvc.imaging.intent import MAX_IGNORED, MAX_IGNORED_LENGTH, MAX_OPERATIONS, understand
+from imgsvc.imaging import operations
+from imgsvc.imaging.intent import (
+    KNOWN,
+    MAX_IGNORED,
+    MAX_IGNORED_LENGTH,
+    MAX_OPERATIONS,
+    understand,
+)
 from imgsvc.imaging.intent.meanings import Head
 from imgsvc.imaging.intent.vocabulary import LANGUAGES, phrases
 from imgsvc.imaging.intent.words import shared
+from imgsvc.imaging.operations import Operation
 
 ORDERS = [
     # every operation
@@ -111,9 +121,9 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(("prompt", "operations"), ORDERS, ids=[prompt for prompt, _ in ORDERS])
-def test_a_prompt_means_these_operations(prompt: str, operations: str) -> None:
-    assert "; ".join(map(str, understand(prompt).operations)) == operations
+@pytest.mark.parametrize(("prompt", "expected"), ORDERS, ids=[prompt for prompt, _ in ORDERS])
+def test_a_prompt_means_these_operations(prompt: str, expected: str) -> None:
+    assert "; ".join(map(str, understand(prompt).operations)) == expected
 
 
 @pytest.mark.parametrize(
@@ -206,3 +216,29 @@ def test_a_long_prompt_of_one_piece_is_read_to_its_end(piece: str) -> None:
     assert {"whatever", "sepia", "not sepia"} & {*intent.ignored, *map(str, intent.operations)} or (
         len(intent.ignored) == MAX_IGNORED
     )
+
+
+ROWS = re.findall(
+    r"^\| [^|]+ \| `([^`]+)` \| ([^|]+) \|",
+    (Path(__file__).parents[2] / "docs" / "local-engine.md").read_text(),
+    re.MULTILINE,
+)
+NEEDED = {"crop": " 4:3", "text": ' "Hello"', "convert": " webp", "resize": " 50%"}
+
+
+@pytest.mark.parametrize(("short", "words"), ROWS, ids=[short for short, _ in ROWS])
+def test_the_words_in_the_documentation_are_understood(short: str, words: str) -> None:
+    [operation] = understand(short).operations
+    assert str(operation) == short
+    for word in words.split(", "):
+        [said] = understand(word + NEEDED.get(short.split(maxsplit=1)[0], "")).operations
+        assert type(said) is type(operation)
+        assert str(said).split()[0] == str(operation).split()[0]
+
+
+def test_every_operation_is_documented_and_named_in_the_refusal() -> None:
+    classes = {type(understand(short).operations[0]) for short, _ in ROWS}
+    exported = [getattr(operations, name) for name in operations.__all__]
+    kinds = {each for each in exported if isinstance(each, type) and issubclass(each, Operation)}
+    assert classes == kinds - {Operation}
+    assert len(KNOWN.split(", ")) == len(ROWS)

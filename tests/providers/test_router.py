@@ -14,6 +14,7 @@ from imgsvc import errors
 from imgsvc.errors import (
     CorruptImage,
     ImgsvcError,
+    InstructionNotUnderstood,
     ProviderError,
     ProviderOutOfCredit,
     ProviderRateLimited,
@@ -21,6 +22,7 @@ from imgsvc.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
+from imgsvc.imaging.editing import Unknown
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
@@ -453,3 +455,28 @@ async def test_the_local_picture_has_the_format_that_was_asked_for(
     assert isinstance(red, int)
     assert isinstance(green, int)
     assert (red < 60, green > 200) == (True, True)  # cyan: red inverted
+
+
+async def test_the_local_engine_does_what_it_understands_and_reports_it(
+    pool: ImagePool, make_request: MakeRequest
+) -> None:
+    config = LocalConfig(watermark=False)
+    content = encoded("PNG", size=(600, 400))
+    request = make_request(content, prompt="Rotate the horse left, save it as WebP")
+    result = await LocalProvider(pool, config).edit(request, "provider_timeout")
+
+    assert (result.operations, result.ignored) == (("rotate -90", "convert webp"), ("horse",))
+    with Image.open(io.BytesIO(await result.image.to_bytes())) as image:
+        assert (image.format, image.size) == ("WEBP", (400, 600))
+
+
+async def test_a_fallback_that_understands_nothing_can_fail_and_say_why(
+    pool: ImagePool, make_request: MakeRequest
+) -> None:
+    local = LocalProvider(pool, LocalConfig(unknown=Unknown.REFUSE))
+    router = EditRouter(FailingProvider(ProviderTimeout()), local, RoutingConfig())
+    with capture_logs() as logs, pytest.raises(InstructionNotUnderstood) as failed:
+        await router.edit(make_request(), fallback_allowed=True, until=inf, observer=Notes())
+    assert failed.value.code == "instruction_not_understood"
+    assert "(provider_timeout)" in failed.value.message
+    assert "night" not in str(logs) + failed.value.message

@@ -3,8 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont
+
+from imgsvc.imaging.fonts import default_font
 
 _MIN_FONT_SIZE = 14
 """In pixels; capital letters are then 10 pixels high, the least that reads well."""
@@ -50,9 +52,7 @@ def _font_size(width: int, height: int) -> int:
 
 
 def _lay_out(caption: str, width: int, size: int) -> _Layout:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, FreeTypeFont):  # only a Pillow without FreeType has another one
-        raise TypeError("Pillow was built without FreeType")
+    font = default_font(size)
     padding = round(size * 0.5)
     longest_word = max((font.getlength(word) for word in caption.split()), default=0)
     width = max(width, math.ceil(longest_word) + 2 * padding)

@@ -56,10 +56,11 @@ def on_colours(image: Image.Image, change: Callable[[Image.Image], Image.Image])
 
     change takes an RGB image and returns one of the same size, RGB or L.
     """
-    if image.mode != "RGBA":
-        return change(image).convert("RGB")
-    changed = change(image.convert("RGB")).convert("RGB")
-    changed.putalpha(image.getchannel("A"))
+    changed = change(image if image.mode == "RGB" else image.convert("RGB"))
+    if changed.mode != "RGB":
+        changed = changed.convert("RGB")
+    if image.mode == "RGBA":
+        changed.putalpha(image.getchannel("A"))
     return changed
 
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageOps
+from PIL.ImageFont import FreeTypeFont
 
 from imgsvc.imaging.caption import wrap
+from imgsvc.imaging.fonts import typeface
 from imgsvc.imaging.operations.base import Length, Operation, Size
 
 _SMOOTH = 4
@@ -112,13 +114,12 @@ def _rounded(size: Size, radius: int) -> Image.Image:
     return mask
 
 
-def _fitted(text: str, width: int, height: int) -> tuple[ImageFont.FreeTypeFont, str]:
+def _fitted(text: str, width: int, height: int) -> tuple[FreeTypeFont, str]:
     """Return the largest font in which text fits, and text broken into lines for it."""
+    font_of, text = typeface(text)
     size = max(_SMALLEST_FONT, height // 9)
     while True:
-        font = ImageFont.load_default(size)
-        if not isinstance(font, ImageFont.FreeTypeFont):  # only a Pillow without FreeType
-            raise TypeError("Pillow was built without FreeType")
+        font = font_of(size)
         lines = wrap(text, font, width)
         fits = (
             len(lines) * _LINE_HEIGHT * size <= height
