@@ -18,6 +18,8 @@ from imgsvc.jobs.models import CallbackState, JobKind, JobState
 from standins.jobs_api import job, jobs_api
 from standins.receiver import Receiver
 
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
@@ -122,6 +124,13 @@ async def test_a_job_is_shown_with_all_that_is_known_of_it(run: Run) -> None:
         "    status: 404",
     ]
     assert as_json.documents == [known]
+
+
+async def test_a_job_without_a_callback_is_shown_without_attempts(run: Run) -> None:
+    known = job(1) | {"callback": {"state": "none", "attempts": []}}
+    async with jobs_api([known]) as api:
+        done = await run("jobs", "show", "job-1", "--server", api.url)
+    assert done.out.splitlines()[-2:] == ["callback:", "  state: none"]
 
 
 async def test_what_a_server_says_cannot_steer_the_terminal(run: Run) -> None:
@@ -293,7 +302,24 @@ def test_the_commands_know_the_words_of_the_service() -> None:
     assert tuple(CallbackState) == options.CALLBACKS
 
 
-async def test_a_word_that_there_is_not_is_a_wrong_command(run: Run) -> None:
-    done = await run("jobs", "list", "--state", "nonsense")
+CHOICES = [
+    ("--state", options.STATES),
+    ("--kind", options.KINDS),
+    ("--callback", options.CALLBACKS),
+]
+
+
+@pytest.mark.parametrize(("option", "words"), CHOICES)
+async def test_a_word_that_there_is_not_is_a_wrong_command(
+    run: Run, option: str, words: tuple[str, ...]
+) -> None:
+    done = await run("jobs", "list", option, "nonsense")
     assert done.code == 2
-    assert "completed_with_errors" in done.err
+    assert f"argument {option}: invalid choice: 'nonsense'" in done.err
+    assert all(word in done.err for word in words)
+
+
+@pytest.mark.parametrize(("option", "words"), CHOICES)
+def test_the_guide_lists_the_words_to_choose_by(option: str, words: tuple[str, ...]) -> None:
+    row = f"| `{option}` | {', '.join(f'`{word}`' for word in words)} |"
+    assert row in OPERATIONS.splitlines()
