@@ -88,7 +88,7 @@ async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_earlier_
     await asyncio.to_thread(put, "empty.png", b"")
     async with running_service(settings) as caller:
         await caller.run("/process-image-async", PHOTO)
-        standin.fail_next("insufficient_quota")
+        standin.fail_next("disconnect")
         first = await caller.run("/batch-process-images", {"prompt": "x", "concurrency": 3})
         elsewhere = {"prompt": "x", "output_prefix": "elsewhere"}
         second = await caller.run("/batch-process-images", elsewhere)

@@ -11,7 +11,17 @@ from imgsvc.imaging.config import ImagesConfig
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.gate import inspect
 from imgsvc.imaging.pool import ImagePool, open_image_pool
-from imgsvc.providers import EditRequest, OpenAIConfig, OpenAIProvider, open_openai
+from imgsvc.providers import (
+    EditRequest,
+    EditRouter,
+    LocalConfig,
+    LocalProvider,
+    OpenAIConfig,
+    OpenAIProvider,
+    RoutingConfig,
+    open_openai,
+)
+from providers.desks import Clock, Desk, FailingProvider, MakeDesk
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin, openai_standin
 
@@ -48,5 +58,24 @@ def make_request(tmp_path: Path) -> Callable[..., EditRequest]:
         path.write_bytes(encoded("PNG") if content is None else content)
         info = inspect(path, list(ImageFormat), 1_000_000)
         return EditRequest(**{"prompt": "Make it night"} | fields, image=path, info=info)
+
+    return make
+
+
+@pytest.fixture
+def make_desk(pool: ImagePool) -> MakeDesk:
+    """Return a maker of routers whose provider raises these errors in turn."""
+
+    def make(*errors: BaseException | None, chance: float = 0.0, **config: Any) -> Desk:
+        provider, clock = FailingProvider(*errors), Clock()
+        router = EditRouter(
+            provider,
+            LocalProvider(pool, LocalConfig()),
+            RoutingConfig(**config),
+            clock=clock,
+            sleep=clock.sleep,
+            chance=lambda: chance,
+        )
+        return Desk(provider=provider, router=router, clock=clock)
 
     return make

@@ -1,10 +1,6 @@
-import asyncio
 import inspect
 import io
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,145 +12,33 @@ from imgsvc.errors import (
     ImgsvcError,
     InstructionNotUnderstood,
     ProviderError,
-    ProviderOutOfCredit,
-    ProviderRateLimited,
-    ProviderServerError,
     ProviderTimeout,
-    ProviderUnreachable,
 )
 from imgsvc.imaging.editing import Unknown
-from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers import (
     EditOptions,
-    EditRequest,
+    EditRouter,
     LocalConfig,
     LocalProvider,
     OpenAIConfig,
-    ProviderCall,
-    ProviderRetry,
     RoutingConfig,
     open_router,
 )
 from imgsvc.providers.policy import POLICY, Reaction
-from imgsvc.providers.router import EditRouter
+from providers.desks import (
+    FAILS,
+    FALLS_BACK,
+    FailingProvider,
+    MakeDesk,
+    MakeRequest,
+    Notes,
+)
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-MakeRequest = Callable[..., EditRequest]
-
-FALLS_BACK: list[type[ProviderError]] = [
-    errors.ProviderNotConfigured,
-    errors.ProviderOutOfCredit,
-    errors.ProviderRateLimited,
-    errors.ProviderKeyRejected,
-    errors.ProviderAccessDenied,
-    errors.ProviderModelNotFound,
-    errors.ProviderServerError,
-    errors.ProviderTimeout,
-    errors.ProviderConnectionLost,
-    errors.ProviderUnreachable,
-    errors.ProviderBadAnswer,
-]
-FAILS: list[type[ProviderError]] = [
-    errors.ProviderRefusedContent,
-    errors.ProviderRefusedImage,
-    errors.ProviderRefusedParameter,
-]
-
-
-@dataclass(slots=True)
-class Clock:
-    """Time that passes only while the router waits."""
-
-    now: float = 0.0
-    waits: list[float] = field(default_factory=list)
-
-    async def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@dataclass(slots=True)
-class Notes:
-    """What the router tells of one picture."""
-
-    calls: list[ProviderCall] = field(default_factory=list)
-    retries: list[ProviderRetry] = field(default_factory=list)
-
-    def provider_called(self, call: ProviderCall) -> None:
-        self.calls.append(call)
-
-    def provider_retry(self, retry: ProviderRetry) -> None:
-        self.retries.append(retry)
-
-
-class FailingProvider:
-    """A provider that raises what it is given, one after the other, and then the last again."""
-
-    name = "failing"
-
-    def __init__(self, *errors: BaseException | None) -> None:
-        self.errors = list(errors)
-        self.calls = 0
-
-    def model(self, options: EditOptions) -> str:
-        return options.model or "model-1"
-
-    async def edit(self, _request: EditRequest) -> EncodedImage:
-        self.calls += 1
-        error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
-        if error is not None:
-            raise error
-        return EncodedImage(format=ImageFormat.PNG, content=encoded("PNG"))
-
-
-@dataclass(kw_only=True, slots=True)
-class Desk:
-    """A router in front of a provider that fails, with its own clock."""
-
-    provider: FailingProvider
-    router: EditRouter
-    clock: Clock
-    notes: Notes = field(default_factory=Notes)
-
-    async def edit(self, request: EditRequest, *, left: float = 600, allowed: bool = True) -> Any:
-        """Return the result of an edit that has so many seconds, or the error it fails with."""
-        try:
-            return await self.router.edit(
-                request,
-                fallback_allowed=allowed,
-                until=self.clock.now + left,
-                observer=self.notes,
-            )
-        except ImgsvcError as error:
-            return error
-
-
-MakeDesk = Callable[..., Desk]
-
-
-@pytest.fixture
-def make_desk(pool: ImagePool) -> MakeDesk:
-    def make(*errors: BaseException | None, chance: float = 0.0, **config: Any) -> Desk:
-        provider, clock = FailingProvider(*errors), Clock()
-        router = EditRouter(
-            provider,
-            LocalProvider(pool, LocalConfig()),
-            RoutingConfig(**config),
-            clock=clock,
-            sleep=clock.sleep,
-            chance=lambda: chance,
-        )
-        return Desk(provider=provider, router=router, clock=clock)
-
-    return make
 
 
 async def test_the_policy_knows_every_error_of_a_provider() -> None:
@@ -206,196 +90,6 @@ async def test_what_the_caller_caused_never_falls_back_and_is_not_repeated(
 async def test_a_bug_never_falls_back(make_desk: MakeDesk, make_request: MakeRequest) -> None:
     with pytest.raises(ZeroDivisionError):
         await make_desk(ZeroDivisionError()).edit(make_request())
-
-
-# -- repetitions --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "waits"),
-    [
-        (ProviderRateLimited(), [1, 2, 4, 8, 16]),
-        (ProviderRateLimited(retry_after=12), [12] * 5),
-        (ProviderRateLimited(retry_after=0), [1, 2, 4, 8, 16]),
-        (ProviderServerError(), [1]),
-        (ProviderUnreachable(), [1]),
-        *((kind(), []) for kind in FALLS_BACK[:1] + FALLS_BACK[3:6] + FALLS_BACK[7:9]),
-    ],
-)
-async def test_a_call_is_made_again_as_often_and_as_late_as_the_policy_says(
-    error: ProviderError, waits: list[float], make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(error)
-    await desk.edit(make_request())
-    assert (desk.provider.calls, desk.clock.waits) == (1 + len(waits), waits)
-    assert [call.error for call in desk.notes.calls] == [error.code] * desk.provider.calls
-    assert desk.notes.retries == [
-        ProviderRetry(provider="failing", error=error.code, wait=wait) for wait in waits
-    ]
-
-
-async def test_a_repetition_that_works_is_the_result(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderRateLimited(), ProviderServerError(), ProviderUnreachable(), None)
-    result = await desk.edit(make_request())
-    assert (result.provider, result.fallback_reason) == ("failing", None)
-    assert desk.provider.calls == 4
-
-
-async def test_a_wait_varies_but_never_ends_too_early(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderRateLimited(retry_after=10), None, chance=0.5)
-    await desk.edit(make_request())
-    assert desk.clock.waits == [11]
-
-
-@pytest.mark.parametrize(
-    ("left", "waits"),
-    [
-        (23, []),  # after 12 s of 23 a call would have no time
-        (24, [12]),
-        (40, [12, 12]),
-        (10_000, [12] * 5),
-    ],
-)
-async def test_nothing_waits_past_the_deadline(
-    left: float, waits: list[float], make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderRateLimited(retry_after=12))
-    result = await desk.edit(make_request(), left=left)
-    assert (result.fallback_reason, desk.clock.waits) == ("provider_rate_limited", waits)
-    assert desk.clock.now < left
-
-
-async def test_without_a_fallback_the_deadline_leaves_the_error_as_it_is(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    error = ProviderRateLimited(retry_after=12)
-    desk = make_desk(error)
-    assert await desk.edit(make_request(), left=10, allowed=False) is error
-
-
-async def test_who_is_told_to_wait_longer_than_allowed_does_not_ask_earlier(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderRateLimited(retry_after=61), max_wait=60)
-    await desk.edit(make_request())
-    assert (desk.provider.calls, desk.clock.waits) == (1, [])
-
-
-async def test_the_configuration_says_how_often_and_how_late(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    config = {"retries": {"provider_rate_limited": 3}, "first_wait": 5, "max_wait": 8}
-    desk = make_desk(ProviderRateLimited(), **config)
-    await desk.edit(make_request())
-    assert desk.clock.waits == [5, 8, 8]
-
-
-# -- calls that may have been billed ------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", FALLS_BACK + FAILS)
-async def test_a_call_is_told_of_as_perhaps_billed_if_nobody_knows_how_it_ended(
-    kind: type[ProviderError], make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(kind())
-    await desk.edit(make_request())
-    unknown = {
-        errors.ProviderTimeout,
-        errors.ProviderConnectionLost,
-        errors.ProviderBadAnswer,
-    }
-    assert {call.cost_unknown for call in desk.notes.calls} == {kind in unknown}
-
-
-async def test_a_call_that_is_given_up_may_have_been_billed(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(asyncio.CancelledError())
-    with pytest.raises(asyncio.CancelledError):
-        await desk.edit(make_request())
-    assert [(call.error, call.cost_unknown) for call in desk.notes.calls] == [("given_up", True)]
-    assert desk.router.calls == {("failing", "given_up"): 1}
-
-
-# -- the breaker --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", FALLS_BACK[1:2] + FALLS_BACK[3:6])
-async def test_after_such_an_error_nobody_is_asked_again_and_the_reason_stays(
-    kind: type[ProviderError], make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(kind())
-    results = [await desk.edit(make_request()) for _ in range(20)]
-    assert desk.provider.calls == 1
-    assert {result.fallback_reason for result in results} == {kind.code}
-    refused = await desk.edit(make_request(), allowed=False)
-    assert type(refused) is kind
-    assert (
-        refused.message == f"{kind().message} It was not asked again: the circuit breaker is open."
-    )
-
-
-@pytest.mark.parametrize("error", [ProviderTimeout(), ProviderServerError()])
-async def test_so_many_failures_in_a_row_open_the_breaker(
-    error: ProviderError, make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(error, failures_to_open=3)
-    for _ in range(10):
-        assert (await desk.edit(make_request())).fallback_reason == error.code
-    assert desk.provider.calls == 3
-
-
-async def test_a_breaker_holds_back_no_other_model(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderOutOfCredit(), None)
-    await desk.edit(make_request())
-    other = make_request(options=EditOptions(model="model-2"))
-    assert (await desk.edit(other)).provider == "failing"
-
-
-async def test_the_breaker_closes_by_itself_once_a_probe_works(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderOutOfCredit(), None, open_seconds=30)
-    with capture_logs() as logs:
-        for seconds in (0, 29.9, 0.1, 0):
-            desk.clock.now += seconds
-            await desk.edit(make_request())
-    assert desk.provider.calls == 3
-    assert [line for line in logs if line["event"].startswith("breaker_")] == [
-        {
-            "event": "breaker_opened",
-            "log_level": "error",
-            "provider": "failing",
-            "model": "model-1",
-            "seconds": 30,
-            "error": "ProviderOutOfCredit",
-        },
-        {
-            "event": "breaker_closed",
-            "log_level": "info",
-            "provider": "failing",
-            "model": "model-1",
-        },
-    ]
-
-
-async def test_calls_are_counted_by_how_they_ended(
-    make_desk: MakeDesk, make_request: MakeRequest
-) -> None:
-    desk = make_desk(ProviderRateLimited(), None, CorruptImage(), None)
-    for _ in range(3):
-        await desk.edit(make_request())
-    assert desk.router.calls == {
-        ("failing", "provider_rate_limited"): 1,
-        ("failing", "edited"): 2,
-        ("failing", "corrupt_image"): 1,
-    }
 
 
 # -- with the stand-in --------------------------------------------------------------------

@@ -1,0 +1,106 @@
+"""A router in front of a provider that fails as it is told to, and the errors there are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from imgsvc import errors
+from imgsvc.errors import ImgsvcError, ProviderError
+from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.imaging.formats import ImageFormat
+from imgsvc.providers import EditOptions, EditRequest, EditRouter, ProviderCall, ProviderRetry
+from providers.pictures import encoded
+
+FALLS_BACK: list[type[ProviderError]] = [
+    errors.ProviderNotConfigured,
+    errors.ProviderOutOfCredit,
+    errors.ProviderRateLimited,
+    errors.ProviderKeyRejected,
+    errors.ProviderAccessDenied,
+    errors.ProviderModelNotFound,
+    errors.ProviderServerError,
+    errors.ProviderTimeout,
+    errors.ProviderConnectionLost,
+    errors.ProviderUnreachable,
+    errors.ProviderBadAnswer,
+]
+FAILS: list[type[ProviderError]] = [
+    errors.ProviderRefusedContent,
+    errors.ProviderRefusedImage,
+    errors.ProviderRefusedParameter,
+]
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time that passes only while the router waits."""
+
+    now: float = 0.0
+    waits: list[float] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the router tells of one picture."""
+
+    calls: list[ProviderCall] = field(default_factory=list)
+    retries: list[ProviderRetry] = field(default_factory=list)
+
+    def provider_called(self, call: ProviderCall) -> None:
+        self.calls.append(call)
+
+    def provider_retry(self, retry: ProviderRetry) -> None:
+        self.retries.append(retry)
+
+
+class FailingProvider:
+    """A provider that raises what it is given, one after the other, and then the last again."""
+
+    name = "failing"
+
+    def __init__(self, *errors: BaseException | None) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def model(self, options: EditOptions) -> str:
+        return options.model or "model-1"
+
+    async def edit(self, _request: EditRequest) -> EncodedImage:
+        self.calls += 1
+        error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
+        if error is not None:
+            raise error
+        return EncodedImage(format=ImageFormat.PNG, content=encoded("PNG"))
+
+
+@dataclass(kw_only=True, slots=True)
+class Desk:
+    """A router in front of a provider that fails, with its own clock."""
+
+    provider: FailingProvider
+    router: EditRouter
+    clock: Clock
+    notes: Notes = field(default_factory=Notes)
+
+    async def edit(self, request: EditRequest, *, left: float = 600, allowed: bool = True) -> Any:
+        """Return the result of an edit that has so many seconds, or the error it fails with."""
+        try:
+            return await self.router.edit(
+                request,
+                fallback_allowed=allowed,
+                until=self.clock.now + left,
+                observer=self.notes,
+            )
+        except ImgsvcError as error:
+            return error
+
+
+MakeDesk: TypeAlias = Callable[..., Desk]
+MakeRequest: TypeAlias = Callable[..., EditRequest]
