@@ -70,7 +70,7 @@ async def pooled(pool: ImagePool, path: Path, prompt: str, edits: int) -> float:
     """Return the fewest seconds of the CPU that one of so many edits took."""
     seconds = []
     for _ in range(edits):
-        began = process_time() + await pool.run(process_time)
+        began = await pool.run(process_time) + process_time()
         edited = await pool.run(
             edit_by_prompt,
             path,
