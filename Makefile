@@ -39,6 +39,7 @@ format: $(VENV)/.dev ## put the code in form
 bench: $(VENV)/.dev ## measure throughput and responsiveness
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/accept.py
+	$(BIN)/python benchmarks/local_edits.py
 
 clean: ## remove what the targets have made, except imgsvc-data
 	rm -rf $(VENV) demo-output build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
