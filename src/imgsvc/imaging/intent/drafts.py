@@ -98,21 +98,23 @@ class Drafts:
         """Add the orders of the next clause."""
         before = len(self.orders)
         pending = _Assignment(self, clause).run()
-        alone = len(self.orders) == before and not clause.has_strangers
+        # Asked once a clause: asked for each parameter, a long prompt takes seconds.
+        strangers = clause.has_strangers
+        converts = any(item.meaning in {Mark.AS, Mark.TARGET} for item in clause.items)
+        alone = len(self.orders) == before and not strangers
         for item in pending:
             if alone and before and self.orders[before - 1].take(item):
                 continue
-            if not self._imply(item, clause) and item.meaning in _WORTH_TELLING:
+            implied = self._imply(item, strangers=strangers, converts=converts)
+            if not implied and item.meaning in _WORTH_TELLING:
                 self.ignored.append(item.text)
 
-    def _imply(self, item: Item, clause: Clause) -> bool:
+    def _imply(self, item: Item, *, strangers: bool, converts: bool) -> bool:
         """Open a draft that the parameter alone implies; tell whether it did."""
         head = _IMPLIED.get(item.meaning) if isinstance(item.meaning, Mark) else None
-        if item.meaning is Mark.FORMAT and any(
-            each.meaning in {Mark.AS, Mark.TARGET} for each in clause.items
-        ):
+        if item.meaning is Mark.FORMAT and converts:
             head = Head.CONVERT
-        if head is None or (clause.has_strangers and item.meaning is not Mark.SIZE):
+        if head is None or (strangers and item.meaning is not Mark.SIZE):
             return False
         self.orders.append(Draft(head, item.text))
         return self.orders[-1].take(item)
