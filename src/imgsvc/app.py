@@ -30,7 +30,7 @@ from imgsvc.jobs import (
     hold,
     open_blobs,
 )
-from imgsvc.providers import EditRouter, open_router
+from imgsvc.providers import EditOptions, EditRouter, open_router
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
 from imgsvc.web.cursor import Cursors
@@ -84,7 +84,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         inspectors = await enter(open_image_pool(settings.images, processes=INSPECTORS))
         storage = await enter(_open_storage(settings, base_url))
         router = await enter(
-            open_router(settings.openai, settings.routing, settings.local, editors)
+            open_router(settings.image_apis, settings.routing, settings.local, editors)
         )
         session = await enter(open_session(settings.egress))
         backend = await enter(settings.backend.open(settings.data_dir))
@@ -104,7 +104,8 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         await enter(_running(_upkeep(settings, opened), name="upkeep"))
         await enter(_running(_work(settings, opened), name="workers"))
         app = _application(settings, opened, readiness, base_url)
-        yield Service(app=app, backend=backend, readiness=readiness, provider=router.name)
+        provider = router.catalogue.asked_for(EditOptions(), has_mask=False)
+        yield Service(app=app, backend=backend, readiness=readiness, provider=provider)
 
 
 def _open_storage(settings: Settings, base_url: str) -> AbstractAsyncContextManager[Storage]:
@@ -159,6 +160,7 @@ def _application(
         policy=settings.egress,
         gate=opened.gate,
         blobs=opened.blobs,
+        catalogue=opened.router.catalogue,
         readiness=readiness,
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
@@ -172,11 +174,11 @@ def _application(
             backend=opened.backend,
             blobs=opened.blobs,
             freezer=_freezer(settings, opened.blobs),
-            provider=opened.router.name,
+            catalogue=opened.router.catalogue,
         ),
         storage=opened.storage,
         buckets=settings.storage,
-        provider=opened.router.name,
+        catalogue=opened.router.catalogue,
         breakers=opened.router.breakers,
         cursors=opened.cursors,
         readiness=readiness,

@@ -7,6 +7,8 @@
     │   ├── RequestHeadTooLarge
     │   ├── InvalidJson
     │   ├── InvalidRequest          with one entry a wrong field
+    │   │   ├── ModelNotOffered
+    │   │   └── NotOfferedByModel
     │   ├── InvalidBase64
     │   ├── MissingCallbackUrl
     │   ├── InvalidUrl
@@ -168,15 +170,30 @@ class InvalidJson(RequestError):
 
 
 class InvalidRequest(RequestError):
-    """The request has wrong fields; `errors` names each."""
+    """The request has wrong fields."""
 
     status = 422
     code = "invalid_request"
     title = "Invalid request"
 
-    def __init__(self, errors: Sequence[FieldError], message: str | None = None) -> None:
+    def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
-        super().__init__(message)
+        summary = "; ".join(f"{error.field}: {error.message}" for error in self.errors[:5])
+        super().__init__(f"{type(self).__doc__} {summary.rstrip('.')}.")
+
+
+class ModelNotOffered(InvalidRequest):
+    """No provider of this server has the model."""
+
+    code = "model_not_offered"
+    title = "Model not offered"
+
+
+class NotOfferedByModel(InvalidRequest):
+    """The model cannot do what the request asks for."""
+
+    code = "not_offered_by_model"
+    title = "Not offered by the model"
 
 
 class InvalidBase64(RequestError):

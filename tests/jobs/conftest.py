@@ -78,8 +78,8 @@ def buckets(tmp_path: Path) -> Buckets:
 
 def make_router(provider: Provider | None, pool: ImagePool) -> EditRouter:
     """Return a router whose waits take no time."""
-    primary = provider or ScriptedProvider()
-    return EditRouter(primary, LocalProvider(pool, LocalConfig()), RoutingConfig(), sleep=at_once)
+    local = LocalProvider(pool, LocalConfig())
+    return EditRouter([provider or ScriptedProvider()], local, RoutingConfig(), sleep=at_once)
 
 
 @pytest.fixture

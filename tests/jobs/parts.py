@@ -23,7 +23,7 @@ from imgsvc.jobs.models import (
     StoredImage,
 )
 from imgsvc.jobs.story import Story
-from imgsvc.providers import EditOptions, EditRequest
+from imgsvc.providers import Edited, EditRequest, Model
 
 JOB_ID = "0c0ffee0-1234-4abc-8def-0123456789ab"
 CALLBACK_URL = "http://127.0.0.1:9/callback"
@@ -147,15 +147,17 @@ class ScriptedProvider:
     in_flight: int = 0
     most_in_flight: int = 0
     name: str = "scripted"
+    models: Mapping[str, Model] = field(default_factory=lambda: {"model-1": Model(name="model-1")})
 
-    def model(self, options: EditOptions) -> str:
-        return options.model or "model-1"
-
-    async def edit(self, request: EditRequest) -> EncodedImage:
+    async def edit(self, request: EditRequest, _model: Model) -> Edited:
         self.requests.append(request)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self.by_name.get(request.filename or "", self.default)(request)
+            behave = self.by_name.get(request.filename or "", self.default)
+            return Edited(image=await behave(request))
         finally:
             self.in_flight -= 1
+
+    async def probe(self) -> None:
+        raise AssertionError("nobody asks for it")

@@ -69,7 +69,7 @@ def make_desk(pool: ImagePool) -> MakeDesk:
     def make(*errors: BaseException | None, chance: float = 0.0, **config: Any) -> Desk:
         provider, clock = FailingProvider(*errors), Clock()
         router = EditRouter(
-            provider,
+            [provider],
             LocalProvider(pool, LocalConfig()),
             RoutingConfig(**config),
             clock=clock,

@@ -8,7 +8,15 @@ from imgsvc import errors
 from imgsvc.errors import ImgsvcError, ProviderError
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
-from imgsvc.providers import EditOptions, EditRequest, EditRouter, ProviderCall, ProviderRetry
+from imgsvc.providers import (
+    Edited,
+    EditRequest,
+    EditRouter,
+    Model,
+    Provider,
+    ProviderCall,
+    ProviderRetry,
+)
 from providers.pictures import encoded
 
 FALLS_BACK: list[type[ProviderError]] = [
@@ -60,24 +68,31 @@ class Notes:
         self.retries.append(retry)
 
 
+async def edit(provider: Provider, request: EditRequest) -> EncodedImage:
+    """Return what the provider makes of it with the model that it names, or its first one."""
+    model = provider.models[request.options.model or next(iter(provider.models))]
+    return (await provider.edit(request, model)).image
+
+
 class FailingProvider:
     """A provider that raises what it is given, one after the other, and then the last again."""
 
-    name = "failing"
-
-    def __init__(self, *errors: BaseException | None) -> None:
+    def __init__(self, *errors: BaseException | None, name: str = "failing", **model: Any) -> None:
+        self.name = name
         self.errors = list(errors)
         self.calls = 0
+        names = ("model-1", "model-2")
+        self.models = {name: Model(**{"name": name} | model) for name in names}
 
-    def model(self, options: EditOptions) -> str:
-        return options.model or "model-1"
-
-    async def edit(self, _request: EditRequest) -> EncodedImage:
+    async def edit(self, _request: EditRequest, _model: Model) -> Edited:
         self.calls += 1
         error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
         if error is not None:
             raise error
-        return EncodedImage(format=ImageFormat.PNG, content=encoded("PNG"))
+        return Edited(image=EncodedImage(format=ImageFormat.PNG, content=encoded("PNG")))
+
+    async def probe(self) -> None:
+        raise AssertionError("nobody asks for it")
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgsvc.errors import ProviderBadAnswer
-from imgsvc.providers import answer as answer_module
-from imgsvc.providers.answer import Answer, AnswerReader
+from imgsvc.providers.openai import answer as answer_module
+from imgsvc.providers.openai.answer import Answer, AnswerReader
 
 USAGE = {"input_tokens": 3, "output_tokens": 5}
 

@@ -14,7 +14,7 @@ from openai import AsyncOpenAI
 
 from imgsvc import errors
 from imgsvc.errors import ProviderError, ProviderRateLimited
-from imgsvc.providers.classify import classify
+from imgsvc.providers.openai.classify import classify
 
 KEY = "sk-secret-0123456789abcdef"
 REQUEST = httpx2.Request("POST", "https://api.openai.com/v1/images/edits")

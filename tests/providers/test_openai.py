@@ -17,7 +17,8 @@ from imgsvc.providers import (
     OpenAIProvider,
     open_openai,
 )
-from imgsvc.providers.openai import upload_name
+from imgsvc.providers.openai.provider import upload_name
+from providers.desks import edit
 from providers.pictures import encoded, with_extra_chunk
 from standins.openai import OpenAIStandin
 
@@ -29,7 +30,7 @@ MakeRequest = Callable[..., EditRequest]
 async def test_the_edited_picture_comes_back_as_the_base64_that_was_sent(
     provider: OpenAIProvider, make_request: MakeRequest
 ) -> None:
-    result = await provider.edit(make_request(filename="red.png"))
+    result = await edit(provider, make_request(filename="red.png"))
 
     assert result.is_base64
     assert result.format is ImageFormat.PNG
@@ -43,14 +44,14 @@ async def test_json_escapes_in_the_picture_are_understood(
 ) -> None:
     standin.answer = with_extra_chunk(encoded("PNG"), bytes(range(256)) * 4)
     standin.fail_next("escaped_json")
-    result = await provider.edit(make_request())
+    result = await edit(provider, make_request())
     assert await result.to_bytes() == standin.answer
 
 
 async def test_a_plain_request_sends_model_quality_and_format_and_nothing_else(
     provider: OpenAIProvider, standin: OpenAIStandin, make_request: MakeRequest
 ) -> None:
-    await provider.edit(make_request())
+    await edit(provider, make_request())
 
     assert standin.calls[0].fields == {
         "model": "gpt-image-2",
@@ -72,7 +73,7 @@ async def test_the_request_has_precedence_over_the_configuration(
         background="opaque",
         output_format=ImageFormat.WEBP,
     )
-    result = await provider.edit(make_request(options=options))
+    result = await edit(provider, make_request(options=options))
 
     assert result.format is ImageFormat.WEBP
     assert standin.calls[0].fields == {
@@ -91,7 +92,7 @@ async def test_the_mask_is_sent_as_it_is(
 ) -> None:
     mask = tmp_path / "mask"
     mask.write_bytes(encoded("PNG", "RGBA"))
-    await provider.edit(make_request(mask=mask))
+    await edit(provider, make_request(mask=mask))
 
     sent = standin.calls[0].mask
     assert sent is not None
@@ -119,7 +120,7 @@ async def test_a_file_that_the_api_takes_is_sent_unchanged_under_its_true_type(
     standin: OpenAIStandin,
     make_request: MakeRequest,
 ) -> None:
-    await provider.edit(make_request(content, filename=filename))
+    await edit(provider, make_request(content, filename=filename))
 
     sent = standin.calls[0].image
     assert (sent.filename, sent.content_type) == (sent_name, sent_type)
@@ -151,7 +152,7 @@ async def test_a_file_that_the_api_does_not_take_is_converted_first(
     standin: OpenAIStandin,
     make_request: MakeRequest,
 ) -> None:
-    await provider.edit(make_request(content, filename="scan.dat"))
+    await edit(provider, make_request(content, filename="scan.dat"))
 
     sent = standin.calls[0].image
     with Image.open(io.BytesIO(sent.data)) as image:
@@ -197,7 +198,7 @@ async def test_the_environment_adds_nothing_to_a_call(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with open_openai(config, pool) as provider:
-        await provider.edit(make_request())
+        await edit(provider, make_request())
 
     headers = standin.calls[0].headers
     assert headers["Authorization"] == f"Bearer {standin.api_key}"
@@ -212,7 +213,7 @@ async def test_a_call_is_logged_with_its_cost_and_without_its_content(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with capture_logs() as logs, caplog.at_level(logging.DEBUG):
-        result = await provider.edit(make_request())
+        result = await edit(provider, make_request())
 
     (event,) = logs
     assert event.pop("seconds") >= 0
@@ -240,7 +241,7 @@ async def test_large_pictures_pass_in_both_directions(
     content = encoded("PNG") + padding  # behind the end, which is allowed on the way out
     standin.answer = with_extra_chunk(encoded("WEBP"), padding)
     options = EditOptions(output_format=ImageFormat.WEBP)
-    result = await provider.edit(make_request(content, options=options))
+    result = await edit(provider, make_request(content, options=options))
 
     assert standin.calls[0].image.data == content
     assert result.content == base64.b64encode(standin.answer)

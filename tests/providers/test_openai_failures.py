@@ -13,6 +13,7 @@ from imgsvc.providers import (
     OpenAIProvider,
     open_openai,
 )
+from providers.desks import edit
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin, openai_standin
 from standins.openai_wire import FAILURES
@@ -65,7 +66,7 @@ async def test_every_failure_is_told_apart_after_a_single_call_and_keeps_the_key
 ) -> None:
     standin.fail_always(name)
     with pytest.raises(ProviderError) as caught, capture_logs() as logs:
-        await provider.edit(make_request())
+        await edit(provider, make_request())
 
     assert type(caught.value) is expected
     assert len(standin.paths) == 1
@@ -84,7 +85,7 @@ async def test_a_rate_limit_passes_on_how_long_to_wait(
 ) -> None:
     standin.fail_next("rate_limit_exceeded")
     with pytest.raises(errors.ProviderRateLimited) as caught:
-        await provider.edit(make_request())
+        await edit(provider, make_request())
     assert caught.value.retry_after == 12.0
 
 
@@ -93,7 +94,7 @@ async def test_an_answer_of_another_type_than_asked_for_is_refused(
 ) -> None:
     standin.answer = encoded("JPEG")
     with pytest.raises(errors.ProviderBadAnswer, match="jpeg instead of png"):
-        await provider.edit(make_request())
+        await edit(provider, make_request())
 
 
 async def test_an_answer_that_does_not_come_ends_at_the_deadline(
@@ -102,9 +103,9 @@ async def test_an_answer_that_does_not_come_ends_at_the_deadline(
     standin.fail_always("hang")
     async with open_openai(config.model_copy(update={"timeout": 0.2}), pool) as provider:
         with pytest.raises(errors.ProviderTimeout):
-            await provider.edit(make_request())
+            await edit(provider, make_request())
         with pytest.raises(errors.ProviderTimeout):
-            await provider.edit(make_request())
+            await edit(provider, make_request())
     assert len(standin.calls) == 2
 
 
@@ -112,7 +113,7 @@ async def test_a_cancelled_edit_is_cancelled_and_not_an_error(
     provider: OpenAIProvider, standin: OpenAIStandin, make_request: MakeRequest
 ) -> None:
     standin.fail_always("hang")
-    task = asyncio.create_task(provider.edit(make_request()), name="edit")
+    task = asyncio.create_task(edit(provider, make_request()), name="edit")
     await standin.arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -126,7 +127,7 @@ async def test_a_server_that_is_not_there_is_unreachable(
         base_url = gone.base_url
     async with open_openai(config.model_copy(update={"base_url": base_url}), pool) as provider:
         with pytest.raises(errors.ProviderUnreachable):
-            await provider.edit(make_request())
+            await edit(provider, make_request())
         with pytest.raises(errors.ProviderUnreachable):
             await provider.probe()
 
@@ -145,4 +146,4 @@ async def test_a_server_that_does_not_speak_http_gives_a_bad_answer(
         elsewhere = config.model_copy(update={"base_url": f"http://127.0.0.1:{port}/v1"})
         async with open_openai(elsewhere, pool) as provider:
             with pytest.raises((errors.ProviderBadAnswer, errors.ProviderConnectionLost)):
-                await provider.edit(make_request())
+                await edit(provider, make_request())

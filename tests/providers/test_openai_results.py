@@ -7,6 +7,7 @@ from PIL import Image
 from imgsvc.errors import ProviderBadAnswer
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole
 from imgsvc.providers import EditOptions, EditRequest, OpenAIProvider
+from providers.desks import edit
 from providers.pictures import encoded, with_extra_chunk
 from standins.openai import OpenAIStandin
 
@@ -99,7 +100,7 @@ async def test_an_answer_that_only_begins_like_a_picture_is_refused(
     standin.answer = with_extra_chunk(encoded(kind.name), bytes(4096))[:-missing]
     request = make_request(options=EditOptions(output_format=kind))
     with pytest.raises(ProviderBadAnswer, match=f"a {kind} file that is damaged or cut short"):
-        await provider.edit(request)
+        await edit(provider, request)
 
 
 @pytest.mark.parametrize("extra", [3000, 3001, 3002])  # each padding of base64
@@ -112,5 +113,5 @@ async def test_a_whole_answer_passes_whatever_its_length(
     make_request: MakeRequest,
 ) -> None:
     standin.answer = with_extra_chunk(encoded(kind.name), bytes(extra))
-    result = await provider.edit(make_request(options=EditOptions(output_format=kind)))
+    result = await edit(provider, make_request(options=EditOptions(output_format=kind)))
     assert await result.to_bytes() == standin.answer

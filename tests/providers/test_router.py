@@ -98,8 +98,8 @@ async def test_a_bug_never_falls_back(make_desk: MakeDesk, make_request: MakeReq
 async def test_an_edit_that_works_names_its_provider_and_no_reason(
     config: OpenAIConfig, pool: ImagePool, make_request: MakeRequest
 ) -> None:
-    async with open_router(config, RoutingConfig(), LocalConfig(), pool) as router:
-        assert router.name == "openai"
+    async with open_router([config], RoutingConfig(), LocalConfig(), pool) as router:
+        assert router.catalogue.asked_for(EditOptions(), has_mask=False) == "openai"
         result = await router.edit(
             make_request(), fallback_allowed=True, until=inf, observer=Notes()
         )
@@ -110,7 +110,7 @@ async def test_an_empty_account_gives_a_local_picture_with_the_reason(
     config: OpenAIConfig, pool: ImagePool, standin: OpenAIStandin, make_request: MakeRequest
 ) -> None:
     standin.fail_always("insufficient_quota")
-    async with open_router(config, RoutingConfig(), LocalConfig(), pool) as router:
+    async with open_router([config], RoutingConfig(), LocalConfig(), pool) as router:
         result = await router.edit(
             make_request(), fallback_allowed=True, until=inf, observer=Notes()
         )
@@ -121,8 +121,8 @@ async def test_an_empty_account_gives_a_local_picture_with_the_reason(
 async def test_without_a_key_the_local_engine_edits_and_says_why(
     pool: ImagePool, make_request: MakeRequest
 ) -> None:
-    async with open_router(OpenAIConfig(), RoutingConfig(), LocalConfig(), pool) as router:
-        assert router.name == "local"
+    async with open_router([], RoutingConfig(), LocalConfig(), pool) as router:
+        assert router.catalogue.asked_for(EditOptions(), has_mask=False) == "local"
         result = await router.edit(
             make_request(), fallback_allowed=True, until=inf, observer=Notes()
         )
@@ -168,7 +168,7 @@ async def test_a_fallback_that_understands_nothing_can_fail_and_say_why(
     pool: ImagePool, make_request: MakeRequest
 ) -> None:
     local = LocalProvider(pool, LocalConfig(unknown=Unknown.REFUSE))
-    router = EditRouter(FailingProvider(ProviderTimeout()), local, RoutingConfig())
+    router = EditRouter([FailingProvider(ProviderTimeout())], local, RoutingConfig())
     with capture_logs() as logs, pytest.raises(InstructionNotUnderstood) as failed:
         await router.edit(make_request(), fallback_allowed=True, until=inf, observer=Notes())
     assert failed.value.code == "instruction_not_understood"

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     images: ImagesConfig = Field(default_factory=ImagesConfig)
     image_url: FetchConfig = Field(default_factory=FetchConfig)
     openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
+    providers: list[OpenAIConfig] = Field(
+        default_factory=list,
+        description="Further image APIs, in the order in which they step in for one another.",
+    )
     routing: RoutingConfig = Field(default_factory=RoutingConfig)
     local: LocalConfig = Field(default_factory=LocalConfig)
     storage: StorageConfig = Field(default_factory=FilesystemConfig)
@@ -87,6 +91,12 @@ class Settings(BaseSettings):
             Source(settings_cls, nest(settings_cls, read_secret_files(settings_cls))),
             TomlConfigSettingsSource(settings_cls),
         )
+
+    @property
+    def image_apis(self) -> list[OpenAIConfig]:
+        """All image APIs in the order in which they are asked."""
+        first = [] if self.openai.api_key is None else [self.openai]
+        return first + self.providers
 
     @property
     def egress(self) -> EgressPolicy:

@@ -37,28 +37,29 @@ def edit_by_prompt(
     prompt: str,
     output_format: ImageFormat | None,
     *,
-    reason: str,
+    reason: str | None,
     unknown: Unknown,
     watermark: bool,
 ) -> EditedLocally:
     """Do to the image file at path what is understood of the prompt.
 
     output_format has precedence over a format that the prompt asks for; without either
-    the result is a PNG. reason, an error code, is written on the result if watermark is
-    set, and on every demo. Raises InstructionNotUnderstood, ImageTooLarge (also if the
+    the result is a PNG. reason is the code of the error for which the local engine steps
+    in; it is written on the result if watermark is set, and on every demo. Without a
+    reason only a demo is written on. Raises InstructionNotUnderstood, ImageTooLarge (also if the
     prompt asks for too large a picture), or what open_image raises.
     """
     intent = understand(prompt)
-    caption = f"DEMO - FALLBACK ({reason})"
     if not intent.operations:
         if unknown is Unknown.REFUSE:
+            stepped_in = f"No image API edited the picture ({reason}), and t" if reason else "T"
             raise InstructionNotUnderstood(
-                f"No image API edited the picture ({reason}), and the local engine found nothing"
-                f" in the prompt that it can do. It knows: {KNOWN}."
+                f"{stepped_in}he local engine found nothing in the prompt that it can do."
+                f" It knows: {KNOWN}."
             )
         output_format = output_format or ImageFormat.PNG
         return EditedLocally(
-            content=invert_with_caption(path, caption, output_format),
+            content=invert_with_caption(path, _caption(reason), output_format),
             format=output_format,
             operations=(),
             ignored=intent.ignored,
@@ -67,14 +68,18 @@ def edit_by_prompt(
     formats = [each.format for each in operations if isinstance(each, Convert)]
     output_format = output_format or (formats[-1] if formats else ImageFormat.PNG)
     image = apply(path, operations)
-    if watermark:
-        image = draw_caption(image, caption)
+    if watermark and reason is not None:
+        image = draw_caption(image, _caption(reason))
     return EditedLocally(
         content=encode(image, output_format),
         format=output_format,
         operations=tuple(map(str, operations)),
         ignored=shortened([*intent.ignored, *ignored]),
     )
+
+
+def _caption(reason: str | None) -> str:
+    return "DEMO - NOT UNDERSTOOD" if reason is None else f"DEMO - FALLBACK ({reason})"
 
 
 def apply(path: Path, operations: Sequence[Operation]) -> Image.Image:

@@ -17,7 +17,7 @@ from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, StoredResult
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
 from imgsvc.killpoints import KillPoint, around
-from imgsvc.providers import EditRequest, EditResult, EditRouter
+from imgsvc.providers import LOCAL, EditRequest, EditResult, EditRouter
 from imgsvc.storage import ObjectInfo, Storage, StorageConfig
 from imgsvc.storage.keys import BatchKeys, is_result
 
@@ -102,7 +102,7 @@ class _Batch:
         )
         self.manifest = Manifest(
             job_id=self.job.id,
-            provider=self.editor.router.name,
+            provider=self.spec.asked_for(self.editor.router.catalogue),
             output_prefix=self.spec.output_prefix,
         )
 
@@ -210,15 +210,19 @@ class _Batch:
             await self.editor.storage.put(
                 self.editor.buckets.output_bucket, key, data, content_type=image.format.media_type
             )
-        fallback = result.fallback_reason is not None
+        is_local = result.provider == LOCAL
+        state = ItemState.PROCESSED
+        if result.fallback_reason is not None:
+            state = ItemState.FALLBACK_LOCAL if is_local else ItemState.FALLBACK_OTHER
         return Item(
             input_key=found.key,
             output_key=key,
-            state=ItemState.FALLBACK_LOCAL if fallback else ItemState.PROCESSED,
+            state=state,
             provider=result.provider,
+            model=result.model,
             fallback_reason=result.fallback_reason,
-            operations=result.operations if fallback else None,
-            ignored=result.ignored if fallback else None,
+            operations=result.operations if is_local else None,
+            ignored=result.ignored if is_local else None,
             bytes=len(data),
         )
 

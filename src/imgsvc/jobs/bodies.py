@@ -27,13 +27,14 @@ class _Callback(BaseModel):
         description="The id that the 202 answer gave."
     )
     provider: str | None = Field(
-        None, description="Who was asked to edit: `openai`, say; `local` if none is configured."
+        None,
+        description="Who edited, or was asked to: `openai`, say, or `local`.",
     )
     fallback: bool = Field(
         default=False,
         description=(
-            "True if a simpler local engine did the edit: the result may be less than what was"
-            " asked for."
+            "True if another one did the edit, mostly the simpler local engine: the result may be"
+            " less than what was asked for."
         ),
     )
     fallback_reason: str | None = Field(
@@ -46,13 +47,14 @@ class _Callback(BaseModel):
 
 class _ImageCallback(_Callback):
     filename: str | None = Field(None, description="The file name as it was sent.")
+    model: str | None = Field(None, description="The model that edited; the local engine has none.")
     operations: tuple[str, ...] | None = Field(
         None,
-        description="What the local engine did, in order: `rotate 90`, say. Only if `fallback`.",
+        description="What the local engine did, in order: `rotate 90`, say. Only if it edited.",
     )
     ignored: tuple[str, ...] | None = Field(
         None,
-        description="Words of the prompt that it did not understand or obey. Only if `fallback`.",
+        description="Words of the prompt that it did not understand or obey. Only if it edited.",
     )
 
 
@@ -96,7 +98,10 @@ class BatchCallback(_Callback):
     processed: int = Field(0, description="Images edited by the asked-for provider.")
     failed: int = Field(0, description="Images without an output.")
     fallback_local: int = Field(0, description="Images edited by the local engine instead.")
-    total_files_processed: int = Field(0, description="`processed` plus `fallback_local`.")
+    fallback_other: int | None = Field(
+        None, description="Images edited by another image API instead; absent if there are none."
+    )
+    total_files_processed: int = Field(0, description="Images with an output.")
     duration_seconds: float = Field(0, description="How long the batch ran, in seconds.")
     output_bucket: str | None = Field(None, description="The bucket that holds the edited images.")
     output_prefix: str | None = Field(

@@ -18,6 +18,7 @@ from imgsvc.jobs.models import (
     NewJob,
     StoredImage,
 )
+from imgsvc.providers import Catalogue
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class JobControl:
     backend: JobBackend
     blobs: BlobFolder
     freezer: Freezer
-    provider: str  # who is asked for edits
+    catalogue: Catalogue
 
     async def cancel(self, job_id: str) -> Job:
         """End a queued job, or tell the worker of a running one to stop; return it as it is then.
@@ -46,7 +47,7 @@ class JobControl:
         it has ended in another way.
         """
         job = await self.backend.get(job_id)
-        ending = unfinished(job, JobCancelled(), provider=self.provider)
+        ending = unfinished(job, JobCancelled(), provider=job.spec.asked_for(self.catalogue))
         if job.state is JobState.RUNNING:  # needs no room on the disk, which may be full
             job = await self.backend.cancel(job_id, ending.outcome, None)
         if job.state is JobState.QUEUED:

@@ -26,7 +26,7 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.story import Story
 from imgsvc.killpoints import KillPoint, around
-from imgsvc.providers import EditRequest, EditResult, EditRouter
+from imgsvc.providers import LOCAL, EditRequest, EditResult, EditRouter
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.storage.keys import result_key
 
@@ -121,6 +121,7 @@ def _completed(result: EditResult, where: Result, story: Story) -> Outcome:
     return Outcome(
         state=JobState.COMPLETED,
         provider=result.provider,
+        model=result.model,
         fallback_reason=result.fallback_reason,
         operations=result.operations,
         ignored=result.ignored,
@@ -131,14 +132,15 @@ def _completed(result: EditResult, where: Result, story: Story) -> Outcome:
 
 def _fields(job: Job, spec: ImageSpec, result: EditResult) -> dict[str, object]:
     """Return what the callbacks of both kinds say."""
-    is_fallback = result.fallback_reason is not None
+    is_local = result.provider == LOCAL
     return {
         "status": JobState.COMPLETED.value,
         "job_id": job.id,
         "filename": spec.filename,
         "provider": result.provider,
-        "fallback": is_fallback,
+        "model": result.model,
+        "fallback": result.fallback_reason is not None,
         "fallback_reason": result.fallback_reason,
-        "operations": result.operations if is_fallback else None,
-        "ignored": result.ignored if is_fallback else None,
+        "operations": result.operations if is_local else None,
+        "ignored": result.ignored if is_local else None,
     }

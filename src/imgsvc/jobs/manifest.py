@@ -41,6 +41,7 @@ class ItemState(StrEnum):
     """How one object of a batch ended."""
 
     PROCESSED = "processed"  # edited by the asked-for provider
+    FALLBACK_OTHER = "fallback_other"  # edited by another image API instead
     FALLBACK_LOCAL = "fallback_local"  # edited by the local engine instead
     FAILED = "failed"  # an image without an output
     SKIPPED = "skipped"  # not an image
@@ -54,6 +55,7 @@ class Item:
     state: ItemState
     output_key: str | None = None
     provider: str | None = None
+    model: str | None = None
     fallback_reason: str | None = None
     operations: tuple[str, ...] | None = None  # only if the local engine edited it
     ignored: tuple[str, ...] | None = None  # words of the prompt; as operations
@@ -85,7 +87,8 @@ class Manifest:
         if self.cancelled:
             return JobState.CANCELLED
         counts = self.counts()
-        fallback, failed = counts[ItemState.FALLBACK_LOCAL], counts[ItemState.FAILED]
+        fallback = counts[ItemState.FALLBACK_LOCAL] + counts[ItemState.FALLBACK_OTHER]
+        failed = counts[ItemState.FAILED]
         if failed and not counts[ItemState.PROCESSED] + fallback:
             return JobState.FAILED
         if failed or self.notes or fallback:
@@ -107,17 +110,20 @@ class Manifest:
         return self.notes + failed + skipped
 
     def counters(self) -> dict[str, int]:
-        """Return the five counters of the callback."""
+        """Return the counters of the callback; that of other image APIs only if there are any."""
         counts = self.counts()
-        processed = counts[ItemState.PROCESSED]
-        fallback = counts[ItemState.FALLBACK_LOCAL]
-        failed = counts[ItemState.FAILED]
-        return {
-            "total_files": processed + fallback + failed,
+        processed, failed = counts[ItemState.PROCESSED], counts[ItemState.FAILED]
+        local, other = counts[ItemState.FALLBACK_LOCAL], counts[ItemState.FALLBACK_OTHER]
+        counters = {
+            "total_files": processed + local + other + failed,
             "processed": processed,
             "failed": failed,
-            "fallback_local": fallback,
-            "total_files_processed": processed + fallback,
+            "fallback_local": local,
+            "fallback_other": other,
+            "total_files_processed": processed + local + other,
+        }
+        return {
+            name: count for name, count in counters.items() if count or name != "fallback_other"
         }
 
     def callback(self, *, output_bucket: str) -> BatchCallback:

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from imgsvc.imaging.gate import ImageInfo
-from imgsvc.providers.base import EditOptions
+from imgsvc.providers.catalogue import Catalogue
+from imgsvc.providers.options import EditOptions
 
 DEFAULT_PRIORITY = 5
 """Of a job whose caller names none; 9 goes first, 0 last."""
@@ -102,6 +103,10 @@ class ImageSpec:
         image = self.image.blob if isinstance(self.image, StoredImage) else None
         return tuple(blob for blob in (image, self.mask) if blob is not None)
 
+    def asked_for(self, catalogue: Catalogue) -> str:
+        """Return the name of the provider that is asked first."""
+        return catalogue.asked_for(self.options, has_mask=self.mask is not None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSpec:
@@ -123,6 +128,10 @@ class BatchSpec:
     def blobs(self) -> tuple[BlobRef, ...]:
         """A batch reads its inputs from the bucket."""
         return ()
+
+    def asked_for(self, catalogue: Catalogue) -> str:
+        """Return the name of the provider that is asked first."""
+        return catalogue.asked_for(self.options, has_mask=False)
 
 
 JobSpec = ImageSpec | BatchSpec
@@ -168,7 +177,8 @@ class Outcome:
 
     state: JobState
     provider: str | None = None  # who edited, or would have
-    fallback_reason: str | None = None  # set only if the local engine stepped in
+    model: str | None = None  # that edited the one image; the local engine has none
+    fallback_reason: str | None = None  # set only if another one stepped in
     operations: tuple[str, ...] = ()  # what the local engine did to the one image, in order
     ignored: tuple[str, ...] = ()  # words of the prompt that it did not understand
     error: str | None = None  # `Kind: what happened and what to do`

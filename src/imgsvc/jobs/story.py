@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.models import EventType
-from imgsvc.providers import EditResult, ProviderCall, ProviderRetry
+from imgsvc.providers import LOCAL, EditResult, ProviderCall, ProviderRetry
 
 
 @dataclass(kw_only=True, slots=True)
@@ -24,6 +24,7 @@ class Story:
         self.tell(
             EventType.PROVIDER_CALLED,
             provider=call.provider,
+            model=call.model,
             seconds=call.seconds,
             error=call.error,
             cost_unknown=call.cost_unknown or None,
@@ -40,11 +41,13 @@ class Story:
         )
 
     def edited(self, result: EditResult) -> None:
-        """Tell if the local engine has made the picture in place of the image API."""
+        """Tell if another one has made the picture than the provider that was asked for."""
         if result.fallback_reason is not None:
+            is_local = result.provider == LOCAL
             self.tell(
                 EventType.FALLBACK,
+                provider=result.provider,
                 reason=result.fallback_reason,
-                operations=result.operations,
-                ignored=result.ignored,
+                operations=result.operations if is_local else None,
+                ignored=result.ignored if is_local else None,
             )

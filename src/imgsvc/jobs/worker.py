@@ -134,4 +134,5 @@ class JobRunner:
             return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
 
     def _unfinished(self, job: Job, exc: Exception, *, cost_unknown: bool = False) -> Ending:
-        return unfinished(job, exc, provider=self.images.router.name, cost_unknown=cost_unknown)
+        provider = job.spec.asked_for(self.images.router.catalogue)
+        return unfinished(job, exc, provider=provider, cost_unknown=cost_unknown)

@@ -1,34 +1,43 @@
 """Who edits the pictures: an image API, and a local engine that steps in for it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.base import (
-    EditOptions,
+    LOCAL,
+    Edited,
     EditRequest,
     EditResult,
     Observer,
     Provider,
     ProviderCall,
     ProviderRetry,
+    Usage,
 )
 from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
+from imgsvc.providers.catalogue import Catalogue
 from imgsvc.providers.local import LocalConfig, LocalProvider
+from imgsvc.providers.models import Model
 from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
+from imgsvc.providers.options import EditOptions
 from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.router import EditRouter
 
 __all__ = [
+    "LOCAL",
     "BreakerState",
     "BreakerStatus",
     "Breakers",
+    "Catalogue",
     "EditOptions",
     "EditRequest",
     "EditResult",
     "EditRouter",
+    "Edited",
     "LocalConfig",
     "LocalProvider",
+    "Model",
     "Observer",
     "OpenAIConfig",
     "OpenAIProvider",
@@ -36,6 +45,7 @@ __all__ = [
     "ProviderCall",
     "ProviderRetry",
     "RoutingConfig",
+    "Usage",
     "open_openai",
     "open_router",
 ]
@@ -43,12 +53,9 @@ __all__ = [
 
 @asynccontextmanager
 async def open_router(
-    openai: OpenAIConfig, routing: RoutingConfig, local: LocalConfig, pool: ImagePool
+    configs: Sequence[OpenAIConfig], routing: RoutingConfig, local: LocalConfig, pool: ImagePool
 ) -> AsyncIterator[EditRouter]:
-    """Yield the router; without a key it has the local engine alone."""
-    engine = LocalProvider(pool, local)
-    if openai.api_key is None:
-        yield EditRouter(None, engine, routing)
-        return
-    async with open_openai(openai, pool) as primary:
-        yield EditRouter(primary, engine, routing)
+    """Yield the router to these providers, in their order; without any, the local engine edits."""
+    async with AsyncExitStack() as stack:
+        providers = [await stack.enter_async_context(open_openai(each, pool)) for each in configs]
+        yield EditRouter(providers, LocalProvider(pool, local), routing)

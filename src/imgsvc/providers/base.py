@@ -1,23 +1,19 @@
 """What every provider of edits offers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.gate import ImageInfo
+from imgsvc.providers.models import Model
+from imgsvc.providers.options import EditOptions
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EditOptions:
-    """How the caller wants the edit done; None leaves the choice to the configuration."""
-
-    model: str | None = None
-    quality: str | None = None  # low, medium, high, auto
-    size: str | None = None  # auto or WIDTHxHEIGHT in pixels
-    background: str | None = None  # transparent, opaque, auto
-    output_format: ImageFormat | None = None  # PNG, JPEG or WebP
+LOCAL = "local"
+"""The local engine: the word that names it as ``model``, and as ``provider``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +33,29 @@ class EditRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What a provider counted for one call, in tokens."""
+
+    text_tokens: int = 0  # of the prompt
+    image_tokens: int = 0  # of the pictures sent
+    output_tokens: int = 0  # of the picture made
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edited:
+    """What one call of a provider gave."""
+
+    image: EncodedImage
+    usage: Usage | None = None  # None: the provider tells none
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EditResult:
     """An edited picture and who made it."""
 
     image: EncodedImage
     provider: str
+    model: str | None = None  # None: the local engine has none
     fallback_reason: str | None = None  # an error code; set only if another one stepped in
     operations: tuple[str, ...] = ()  # what the local engine did, in order: `rotate 90`
     ignored: tuple[str, ...] = ()  # words of the prompt that it did not understand
@@ -52,6 +66,7 @@ class ProviderCall:
     """One question to an image API that has ended, for the job's story."""
 
     provider: str
+    model: str
     seconds: float
     error: str | None = None  # the code of what went wrong
     cost_unknown: bool = False  # it may have been billed although it gave no picture
@@ -78,6 +93,23 @@ class Observer(Protocol):
         ...
 
 
+def _not_local(name: str) -> str:
+    if name == LOCAL:
+        raise ValueError("is the name of the local engine: choose another one")
+    return name
+
+
+ProviderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_local)]
+
+
+class ProviderConfig(BaseModel):
+    """What is configured of every image API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: ProviderName
+
+
 class Provider(Protocol):
     """Edits one picture at a time; safe to call from many tasks at once."""
 
@@ -86,13 +118,21 @@ class Provider(Protocol):
         """The word reported as ``provider`` in callbacks."""
         ...
 
-    def model(self, options: EditOptions) -> str:
-        """Return the model that edits with these options."""
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """What it offers, by name; the first one edits where none is named."""
         ...
 
-    async def edit(self, request: EditRequest) -> EncodedImage:
+    async def edit(self, request: EditRequest, model: Model) -> Edited:
         """Return the edited picture; ask for it once.
 
         Raises ProviderError, ImageError or ImageProcessDied.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Ask, free of charge, whether it would edit: network, key and models.
+
+        Raises ProviderError.
         """
         ...

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from imgsvc.imaging.editing import Unknown, edit_by_prompt
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers.base import EditRequest, EditResult
+from imgsvc.providers.base import LOCAL, EditRequest, EditResult
 
 
 class LocalConfig(BaseModel):
@@ -27,16 +27,17 @@ class LocalConfig(BaseModel):
 
 
 class LocalProvider:
-    """Does what it understands of the prompt, and writes on the picture why it stepped in."""
-
-    name = "local"
+    """Does what it understands of the prompt; writes on the picture if it stepped in."""
 
     def __init__(self, pool: ImagePool, config: LocalConfig) -> None:
         self._pool = pool
         self._config = config
 
-    async def edit(self, request: EditRequest, reason: str) -> EditResult:
-        """Return the edited picture; reason is the error code that the image API failed with.
+    async def edit(self, request: EditRequest, reason: str | None = None) -> EditResult:
+        """Return the edited picture.
+
+        `reason` is the code of the error for which the local engine steps in; None if the
+        caller asked for it by name.
 
         Raises InstructionNotUnderstood, ImageError or ImageProcessDied.
         """
@@ -52,7 +53,7 @@ class LocalProvider:
         )
         return EditResult(
             image=EncodedImage(format=edited.format, content=edited.content),
-            provider=self.name,
+            provider=LOCAL,
             fallback_reason=reason,
             operations=edited.operations,
             ignored=edited.ignored,

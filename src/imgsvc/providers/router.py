@@ -3,14 +3,15 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 import structlog
 
-from imgsvc.errors import ImgsvcError, ProviderError, ProviderNotConfigured
-from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.errors import ImgsvcError, ProviderError
 from imgsvc.providers.base import (
+    LOCAL,
+    Edited,
     EditRequest,
     EditResult,
     Observer,
@@ -19,6 +20,7 @@ from imgsvc.providers.base import (
     ProviderRetry,
 )
 from imgsvc.providers.breaker import Breaker, Breakers, BreakerState
+from imgsvc.providers.catalogue import Catalogue, Choice
 from imgsvc.providers.local import LocalProvider
 from imgsvc.providers.policy import POLICY, Reaction, RoutingConfig, retry_wait
 
@@ -26,11 +28,11 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class EditRouter:
-    """Asks the configured provider, and the local engine where the policy says so."""
+    """Asks the providers in turn, and the local engine last, as the policy says."""
 
     def __init__(
         self,
-        primary: Provider | None,
+        providers: Sequence[Provider],
         local: LocalProvider,
         config: RoutingConfig,
         *,
@@ -38,7 +40,7 @@ class EditRouter:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._primary = primary
+        self.catalogue = Catalogue(providers)
         self._local = local
         self._config = config
         self._clock = clock
@@ -47,11 +49,6 @@ class EditRouter:
         self.breakers = Breakers(config, clock)
         self.calls: Counter[tuple[str, str]] = Counter()
         """Calls that have ended, by provider and outcome."""
-
-    @property
-    def name(self) -> str:
-        """The provider that is asked first: ``local`` if no image API is configured."""
-        return self._local.name if self._primary is None else self._primary.name
 
     async def edit(
         self, request: EditRequest, *, fallback_allowed: bool, until: float, observer: Observer
@@ -62,28 +59,44 @@ class EditRouter:
         past it. Raises ProviderError, InstructionNotUnderstood, ImageError or
         ImageProcessDied.
         """
-        try:
-            if self._primary is None:
-                raise ProviderNotConfigured
-            image = await self._ask(self._primary, request, until, observer)
-        except ProviderError as error:
-            if not fallback_allowed or POLICY[type(error)].reaction is Reaction.FAIL:
-                raise
-            _log.warning("provider_fallback", reason=error.code, error=error.kind)
-            return await self._local.edit(request, error.code)
-        return EditResult(image=image, provider=self._primary.name)
+        options, has_mask = request.options, request.mask is not None
+        if options.model == LOCAL:
+            return await self._local.edit(request)
+        failed: ProviderError | None = None  # of who was asked first
+        for choice in self.catalogue.choices(options, has_mask=has_mask):
+            provider, model = choice.provider, choice.model
+            try:
+                edited = await self._ask(choice, request, until, observer)
+            except ProviderError as error:
+                if not fallback_allowed or POLICY[type(error)].reaction is Reaction.FAIL:
+                    raise
+                _log.warning(
+                    "provider_fallback", provider=provider.name, reason=error.code, error=error.kind
+                )
+                failed = failed or error
+            else:
+                return EditResult(
+                    image=edited.image,
+                    provider=provider.name,
+                    model=model.name,
+                    fallback_reason=None if failed is None else failed.code,
+                )
+        failed = failed or self.catalogue.nobody()
+        if not fallback_allowed:
+            raise failed
+        return await self._local.edit(request, failed.code)
 
     async def _ask(
-        self, provider: Provider, request: EditRequest, until: float, observer: Observer
-    ) -> EncodedImage:
+        self, choice: Choice, request: EditRequest, until: float, observer: Observer
+    ) -> Edited:
         """Return the picture, after as many calls as the policy allows."""
-        model = provider.model(request.options)
+        provider, model = choice.provider, choice.model
         retried: Counter[str] = Counter()
         while True:
-            breaker = self.breakers.of(provider.name, model)
+            breaker = self.breakers.of(provider.name, model.name)
             admitted = breaker.admit()
             try:
-                return await self._call(provider, request, breaker, admitted, observer)
+                return await self._call(choice, request, breaker, admitted, observer)
             except ProviderError as error:
                 wait = retry_wait(
                     error,
@@ -99,7 +112,7 @@ class EditRouter:
                 _log.info(
                     "provider_retry",
                     provider=provider.name,
-                    model=model,
+                    model=model.name,
                     error=error.kind,
                     wait=seconds,
                 )
@@ -110,16 +123,17 @@ class EditRouter:
 
     async def _call(
         self,
-        provider: Provider,
+        choice: Choice,
         request: EditRequest,
         breaker: Breaker,
         admitted: int,
         observer: Observer,
-    ) -> EncodedImage:
+    ) -> Edited:
         """Ask once, and note how it ended."""
+        provider, model = choice.provider, choice.model
         started, error = self._clock(), None
         try:
-            return await provider.edit(request)
+            return await provider.edit(request, model)
         except BaseException as exc:
             error = exc
             raise
@@ -129,6 +143,7 @@ class EditRouter:
             observer.provider_called(
                 ProviderCall(
                     provider=provider.name,
+                    model=model.name,
                     seconds=round(self._clock() - started, 3),
                     error=None if error is None else _outcome(error),
                     cost_unknown=_is_cost_unknown(error),

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from imgsvc import __version__
 from imgsvc.errors import NotFound
+from imgsvc.providers import EditOptions
 from imgsvc.storage import FilesystemStorage, S3Config
 from imgsvc.storage.filesystem import content_type
 from imgsvc.web import openapi
@@ -27,7 +28,7 @@ async def health(request: web.Request) -> web.Response:
             "version": __version__,
             "ready": not context.readiness.draining,
             "uptime_seconds": round(monotonic() - context.readiness.started, 1),
-            "provider": context.provider,
+            "provider": context.catalogue.asked_for(EditOptions(), has_mask=False),
             "breakers": not_closed(context.breakers),
             "storage": context.storage.kind,
             "queued": stats.queued,

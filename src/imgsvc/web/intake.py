@@ -33,7 +33,7 @@ from imgsvc.jobs.models import (
     StoredImage,
 )
 from imgsvc.killpoints import KillPoint, around
-from imgsvc.providers import EditOptions
+from imgsvc.providers import Catalogue, EditOptions
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 from imgsvc.web.body import receive
@@ -72,6 +72,7 @@ class Intake:
     policy: EgressPolicy
     gate: ImageGate
     blobs: BlobFolder
+    catalogue: Catalogue
     readiness: Readiness
 
     def callback_url(self, headers: CIMultiDictProxy[str], *, required: bool) -> str | None:
@@ -101,6 +102,8 @@ class Intake:
             async with self._unpacked(request) as (unpacked, folder):
                 body = _validate(ProcessImageRequest, unpacked.fields)
                 unpacked.raise_what_is_wrong()
+                options = _options(body, background=body.background)
+                self.catalogue.check(options, has_mask=body.mask_base64 is not None)
                 image: StoredImage | RemoteImage
                 if body.image_url is not None:
                     self.policy.check_host(check_url(body.image_url).host or "")
@@ -120,7 +123,7 @@ class Intake:
                 image=image,
                 filename=body.filename,
                 mask=mask,
-                options=_options(body, background=body.background),
+                options=options,
                 fallback_allowed=body.fallback != "never",
             )
             yield _order(spec, body)
@@ -137,13 +140,14 @@ class Intake:
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
             raise wrong_field("concurrency", f"at most {most} on this server")
-        buckets = self.buckets
+        options, buckets = _options(body), self.buckets
+        self.catalogue.check(options, has_mask=False)
         spec = BatchSpec(
             prompt=body.prompt,
             input_prefix=_prefix("input_prefix", body.input_prefix, buckets.input_prefix),
             output_prefix=_prefix("output_prefix", body.output_prefix, buckets.output_prefix),
             concurrency=body.concurrency or min(self.workers.batch_concurrency, most),
-            options=_options(body),
+            options=options,
             fallback_allowed=body.fallback != "never",
         )
         return _order(spec, body)

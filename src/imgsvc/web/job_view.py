@@ -24,6 +24,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.moves import FINAL
+from imgsvc.providers import LOCAL
 
 _JobId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 _Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
@@ -84,18 +85,21 @@ class JobView(BaseModel):
     provider: str | None = Field(
         None, description="Who was asked to edit: `openai`, say. Once it has ended."
     )
+    model: str | None = Field(
+        None, description="The model that edited the one image; the local engine has none."
+    )
     fallback: bool | None = Field(
-        None, description="True if the simpler local engine did the edit. Once it has ended."
+        None, description="True if another one stepped in for it. Once it has ended."
     )
     fallback_reason: str | None = Field(
         None, description="Why: a stable code, `provider_out_of_credit` say. Only if `fallback`."
     )
     operations: list[str] | None = Field(
         None,
-        description="What the local engine did to the one image, in order. Only if `fallback`.",
+        description="What the local engine did to the one image, in order. Only if it did.",
     )
     ignored: list[str] | None = Field(
-        None, description="Words of the prompt that it did not understand. Only if `fallback`."
+        None, description="Words of the prompt that it did not understand. Only if it edited."
     )
     error: str | None = Field(
         None, description="If it did not work: `Kind: what happened and what to do`."
@@ -156,9 +160,14 @@ def _view(job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None) -
 
 def _ended(outcome: Outcome, kind: JobKind) -> dict[str, Any]:
     # A batch has them in its manifest, image by image.
-    is_local = outcome.fallback_reason is not None and kind is not JobKind.BATCH
+    is_local = (
+        outcome.provider == LOCAL
+        and outcome.state is JobState.COMPLETED
+        and kind is not JobKind.BATCH
+    )
     return {
         "provider": outcome.provider,
+        "model": outcome.model,
         "fallback": outcome.fallback_reason is not None,
         "fallback_reason": outcome.fallback_reason,
         "operations": list(outcome.operations) if is_local else None,

@@ -6,7 +6,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from imgsvc.jobs import JobBackend, JobControl, Spool
-from imgsvc.providers import Breakers
+from imgsvc.providers import Breakers, Catalogue
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.intake import Intake
@@ -23,7 +23,7 @@ class Context:
     control: JobControl
     storage: Storage
     buckets: StorageConfig
-    provider: str
+    catalogue: Catalogue
     breakers: Breakers
     cursors: Cursors
     readiness: Readiness

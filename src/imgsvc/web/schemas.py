@@ -51,8 +51,11 @@ Size = Annotated[
     AfterValidator(_check_size),
 ]
 Quality = Annotated[
-    Literal["low", "medium", "high", "auto"],
-    Field(description="How much work the model puts in; higher is slower and costs more."),
+    Literal["low", "medium", "high", "xhigh", "max", "auto"],
+    Field(
+        description="How much work the model puts in; higher is slower and costs more. Not every"
+        " model has `xhigh` and `max`."
+    ),
 ]
 OutputFormat = Annotated[
     Literal["png", "jpeg", "webp"],
@@ -64,7 +67,9 @@ Model = Annotated[
         min_length=1,
         max_length=100,
         pattern=r"^[A-Za-z0-9_./:@-]+$",
-        description="The image model to use in place of the configured one. Rarely needed.",
+        description="The image model to use in place of the configured one: the name of a model,"
+        " of a provider, or both as `provider/model`; `local` is the simple engine of the server"
+        " itself. Rarely needed.",
     ),
 ]
 Fallback = Annotated[

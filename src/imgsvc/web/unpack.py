@@ -79,10 +79,8 @@ def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked
     if not isinstance(fields, dict):
         return Unpacked(fields=None)
     if len(fields) > MOST_FIELDS:
-        raise InvalidRequest(
-            [FieldError(field="body", message=f"has more than {MOST_FIELDS} fields")],
-            f"The body has more than {MOST_FIELDS} fields; see /docs for those there are.",
-        )
+        message = f"has more than {MOST_FIELDS} fields; see /docs for those there are"
+        raise InvalidRequest([FieldError(field="body", message=message)])
     found: ImageInfo | ImgsvcError | None = None
     if (text := _take(fields, "image_base64")) is not None:
         found = _unpack_image(text, image, limits)

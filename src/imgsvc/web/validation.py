@@ -14,17 +14,12 @@ def explain(exc: ValidationError) -> InvalidRequest:
         )
         for error in exc.errors(include_url=False, include_input=False, include_context=False)
     ]
-    return _invalid(found)
+    return InvalidRequest(found)
 
 
 def wrong_field(field: str, message: str) -> InvalidRequest:
     """Return the error for one wrong field."""
-    return _invalid([FieldError(field=field, message=message)])
-
-
-def _invalid(found: list[FieldError]) -> InvalidRequest:
-    summary = "; ".join(f"{error.field}: {error.message}" for error in found[:5])
-    return InvalidRequest(found, f"The request has wrong fields. {summary.rstrip('.')}.")
+    return InvalidRequest([FieldError(field=field, message=message)])
 
 
 _MESSAGES = {

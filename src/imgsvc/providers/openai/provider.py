@@ -7,36 +7,28 @@ import asyncio
 import io
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import aiohttp
 import httpx2
 import pybase64
 import structlog
 from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
-from openai.types import Model
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from openai.types import Model as ModelDescription
 
 from imgsvc.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured
 from imgsvc.imaging import ops
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers.answer import Answer, AnswerReader
-from imgsvc.providers.base import EditOptions, EditRequest
-from imgsvc.providers.classify import classify
+from imgsvc.providers.base import Edited, EditRequest, Usage
+from imgsvc.providers.models import Model
+from imgsvc.providers.openai.answer import Answer, AnswerReader
+from imgsvc.providers.openai.classify import classify
+from imgsvc.providers.openai.config import OpenAIConfig
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -49,76 +41,17 @@ _HEAD_CHARACTERS = -(-SNIFF_BYTES // 3) * 4
 _TAIL_CHARACTERS = (-(-TAIL_BYTES // 3) + 1) * 4
 
 
-def _blank_is_unset(value: object) -> object:
-    """Strip a text; an empty one, as in ``OPENAI_BASE_URL=``, is as good as none."""
-    return (value.strip() or None) if isinstance(value, str) else value
-
-
-def _check_key(key: SecretStr | None) -> SecretStr | None:
-    if key is not None and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
-        raise ValueError("the key may hold visible ASCII characters only")
-    return key
-
-
-def _check_base_url(url: str | None) -> str | None:
-    if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#@]*", url):
-        raise ValueError("give an http or https URL like https://api.openai.com/v1")
-    return url
-
-
-class OpenAIConfig(BaseModel):
-    """The image API that edits the pictures."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    api_key: Annotated[
-        SecretStr | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_key)
-    ] = Field(None, description="Key of the image API. Without one the local engine edits.")
-    base_url: Annotated[
-        str | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_base_url)
-    ] = Field(
-        None, description="URL of a compatible server, up to its `/v1`. Unset: OpenAI itself."
-    )
-    model: str = Field("gpt-image-2", min_length=1, description="Model that edits.")
-    quality: Literal["low", "medium", "high", "auto"] = Field(
-        "medium", description="Quality of the results; higher is slower and costs more."
-    )
-    output_format: Literal[ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP] = Field(
-        ImageFormat.PNG, description="File format of the results."
-    )
-    timeout: float = Field(
-        300.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds that one edit may take, from upload to result.",
-    )
-
-    @field_validator("base_url")
-    @classmethod
-    def _goes_with_a_key(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and info.data.get("api_key", "") is None:
-            raise ValueError(
-                "is set without a key: set OPENAI_API_KEY too, to any word for a server"
-                " that asks for none"
-            )
-        return url
-
-
 class OpenAIProvider:
     """Sends each picture to the image API once; never retries."""
 
-    name = "openai"
-
     def __init__(self, client: AsyncOpenAI, config: OpenAIConfig, pool: ImagePool) -> None:
+        self.name = config.name
+        self.models = config.offered
         self._client = client
         self._config = config
         self._pool = pool
 
-    def model(self, options: EditOptions) -> str:
-        """Return the caller's model, or the configured one."""
-        return options.model or self._config.model
-
-    async def edit(self, request: EditRequest) -> EncodedImage:
+    async def edit(self, request: EditRequest, model: Model) -> Edited:
         """Return the edited picture as the base64 text that the API sent.
 
         Raises ProviderError, ImageError or ImageProcessDied.
@@ -126,7 +59,7 @@ class OpenAIProvider:
         options, config = request.options, self._config
         output_format = options.output_format or config.output_format
         parameters: dict[str, Any] = {
-            "model": self.model(options),
+            "model": model.name,
             "prompt": request.prompt,
             "image": await self._upload(request),
             "quality": options.quality or config.quality,
@@ -142,7 +75,8 @@ class OpenAIProvider:
             parameters["mask"] = ("mask.png", io.BytesIO(mask), ImageFormat.PNG.media_type)
         answer = await self._call(parameters)
         _check_result(answer.base64, output_format)
-        return EncodedImage(format=output_format, content=answer.base64, is_base64=True)
+        image = EncodedImage(format=output_format, content=answer.base64, is_base64=True)
+        return Edited(image=image, usage=_usage(answer.usage))
 
     async def probe(self) -> None:
         """Ask for the configured model: free of charge, but with key and network.
@@ -153,7 +87,7 @@ class OpenAIProvider:
         with _mapped(model):
             async with asyncio.timeout(self._config.timeout):
                 found: object = await self._client.models.retrieve(model)
-        if not isinstance(found, Model):
+        if not isinstance(found, ModelDescription):
             raise ProviderBadAnswer("The image API's base URL leads to something else.")
 
     async def _upload(self, request: EditRequest) -> tuple[str, io.BytesIO, str]:
@@ -221,6 +155,15 @@ async def open_openai(config: OpenAIConfig, pool: ImagePool) -> AsyncIterator[Op
         client.project = None
         client._custom_headers = {}  # noqa: SLF001 - the SDK has no public way
         yield OpenAIProvider(client, config, pool)
+
+
+def _usage(told: Mapping[str, Any]) -> Usage | None:
+    """Return the tokens that an answer tells; None if it tells none."""
+    details = told.get("input_tokens_details")
+    match told, details:
+        case {"output_tokens": int(output)}, {"text_tokens": int(text), "image_tokens": int(image)}:
+            return Usage(text_tokens=text, image_tokens=image, output_tokens=output)
+    return None
 
 
 def upload_name(filename: str | None, kind: ImageFormat) -> str:

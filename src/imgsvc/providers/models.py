@@ -1,0 +1,104 @@
+"""What the models of image APIs can do and cost: data, of models.toml and the configuration."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from imgsvc.errors import FieldError
+from imgsvc.imaging.formats import ImageFormat
+from imgsvc.providers.options import EditOptions
+
+Quality = Literal["auto", "low", "medium", "high", "xhigh", "max"]
+Background = Literal["auto", "opaque", "transparent"]
+ResultFormat = Literal[ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP]
+FixedSize = Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$")]
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Price(BaseModel):
+    """What a model costs, in US dollars for a million tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_input: Usd
+    image_input: Usd
+    output: Usd
+
+
+class Model(BaseModel):
+    """One model of one provider: what it can do, how it wants to be asked, what it costs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_./:@-]+$")
+    sizes: tuple[FixedSize, ...] = ()
+    any_size: bool = True  # and all others: multiples of 16 whose ratio is between 1:3 and 3:1
+    qualities: tuple[Quality, ...] = ("auto", "low", "medium", "high")
+    backgrounds: tuple[Background, ...] = ("auto", "opaque", "transparent")
+    formats: tuple[ResultFormat, ...] = (ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP)
+    masks: bool = True
+    mask_edits: Literal["transparent", "opaque", "white"] = "transparent"  # which part may change
+    image_field: Literal["image", "image[]"] = "image"  # the form field of the picture
+    partial_images: int = Field(0, ge=0, le=3)  # how many it can stream before the result
+    price: Price | None = None  # None: unknown
+    usd_per_image: Usd | None = None  # for one without tokens; 0 if it costs nothing
+    ends: date | None = None  # when the provider takes it away
+
+    def wrong_fields(self, options: EditOptions, *, has_mask: bool) -> list[FieldError]:
+        """Return what of a request this model cannot do, each with the list of what it can."""
+        return list(self._wrong_fields(options, has_mask=has_mask))
+
+    def _wrong_fields(self, options: EditOptions, *, has_mask: bool) -> Iterator[FieldError]:
+        choices: list[tuple[str, str | None, tuple[str, ...]]] = [
+            ("quality", options.quality, self.qualities),
+            ("background", options.background, self.backgrounds),
+            ("output_format", options.output_format, self.formats),
+        ]
+        if not self.any_size:
+            choices.append(("size", options.size, self.sizes))
+        for field, wanted, possible in choices:
+            if wanted is not None and wanted not in possible:
+                takes = ", ".join(possible) or "none: leave it out"
+                yield FieldError(field=field, message=f"{self.name} takes {takes}")
+        if options.background == "transparent" and options.output_format is ImageFormat.JPEG:
+            yield FieldError(
+                field="output_format",
+                message="JPEG has no transparency: png or webp go with a transparent background",
+            )
+        if has_mask and not self.masks:
+            yield FieldError(field="mask_base64", message=f"{self.name} takes no mask")
+
+
+@cache
+def known_models() -> Mapping[str, Model]:
+    """Return the models of models.toml, by every name they go by."""
+    text = resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8")
+    tables: dict[str, Any] = tomllib.loads(text)
+    del tables["checked"]
+    models: dict[str, Model] = {}
+    for name, table in tables.items():
+        for each in (name, *table.pop("aliases", ())):
+            models[each] = Model.model_validate({"any_size": False, **table, "name": each})
+    return models
+
+
+def describing(**defaults: Any) -> BeforeValidator:
+    """Return what turns a model in the configuration, a table or the name alone, into a Model.
+
+    What is not said of it is as in models.toml, or else as in `defaults`, or as Model has it.
+    """
+
+    def complete(given: object) -> object:
+        table = {"name": given} if isinstance(given, str) else given
+        if not isinstance(table, dict):
+            return table
+        known = known_models().get(str(table.get("name")))
+        base = defaults if known is None else known.model_dump()
+        return base | table
+
+    return BeforeValidator(complete)

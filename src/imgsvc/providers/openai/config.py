@@ -1,0 +1,99 @@
+"""How an image API of OpenAI's kind is configured."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from imgsvc.imaging.formats import ImageFormat
+from imgsvc.providers.base import ProviderConfig, ProviderName
+from imgsvc.providers.models import Model, Quality, ResultFormat, describing, known_models
+
+
+def _blank_is_unset(value: object) -> object:
+    """Strip a text; an empty one, as in ``OPENAI_BASE_URL=``, is as good as none."""
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _check_key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and not re.fullmatch(r"[!-~]+", key.get_secret_value()):
+        raise ValueError("the key may hold visible ASCII characters only")
+    return key
+
+
+def _check_base_url(url: str | None) -> str | None:
+    if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#@]*", url):
+        raise ValueError("give an http or https URL like https://api.openai.com/v1")
+    return url
+
+
+def _live_models() -> list[Model]:
+    today = datetime.now(UTC).date()
+    return [m for m in known_models().values() if m.ends is None or m.ends > today]
+
+
+class OpenAIConfig(ProviderConfig):
+    """The image API that edits the pictures: OpenAI, or a server with the same wire format."""
+
+    kind: Literal["openai"] = Field("openai", description="Which protocol the server speaks.")
+    name: ProviderName = Field(
+        "openai", description="What it is called in requests, results and logs."
+    )
+    api_key: Annotated[
+        SecretStr | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_key)
+    ] = Field(None, description="Key of the image API. Without one the local engine edits.")
+    base_url: Annotated[
+        str | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_base_url)
+    ] = Field(
+        None, description="URL of a compatible server, up to its `/v1`. Unset: OpenAI itself."
+    )
+    model: str = Field(
+        "gpt-image-2", min_length=1, description="Model that edits where a request names none."
+    )
+    models: list[Annotated[Model, describing()]] = Field(
+        default_factory=_live_models,
+        description="Models that a request may name besides it: names, or tables that say more.",
+    )
+    quality: Quality = Field(
+        "medium", description="Quality of the results; higher is slower and costs more."
+    )
+    output_format: ResultFormat = Field(ImageFormat.PNG, description="File format of the results.")
+    timeout: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that one edit may take, from upload to result.",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _goes_with_a_key(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and info.data.get("api_key", "") is None:
+            raise ValueError(
+                "is set without a key: set OPENAI_API_KEY too, to any word for a server"
+                " that asks for none"
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _first_is_default(self) -> "OpenAIConfig":
+        if "model" not in self.model_fields_set and self.models:
+            self.model = self.models[0].name
+        return self
+
+    @property
+    def offered(self) -> Mapping[str, Model]:
+        """The models by name, the one that edits where a request names none first."""
+        described = {model.name: model for model in self.models}
+        first = described.get(self.model) or known_models().get(self.model)
+        return {self.model: first or Model(name=self.model)} | described
