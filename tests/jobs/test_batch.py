@@ -77,6 +77,7 @@ async def test_the_manifest_has_a_row_for_every_object(
         "output_key": f"output/{JOB_ID}/a_modified.png",
         "state": "processed",
         "provider": "scripted",
+        "model": "model-1",
         "bytes": len(PNG),
     }
     assert (second["input_key"], second["state"]) == ("input/b.png", "failed")

@@ -68,6 +68,7 @@ async def test_the_result_comes_in_the_callback_with_these_fields_and_no_others(
         "job_id": JOB_ID,
         "filename": "a b.png",
         "provider": "scripted",
+        "model": "model-1",
         "fallback": False,
         "result_image_base64": as_base64(PNG),
         "result_mime_type": "image/png",
@@ -87,6 +88,7 @@ async def test_the_result_goes_to_the_bucket_and_the_callback_has_these_fields_a
         "job_id": JOB_ID,
         "filename": "a b.png",
         "provider": "scripted",
+        "model": "model-1",
         "fallback": False,
         "object_key": key,
         "expires_in": 900,
@@ -128,7 +130,12 @@ async def test_the_story_tells_what_the_provider_failed_with_and_that_another_st
     (called, call), (fell_back, why) = told.events
     assert (called, fell_back) == (EventType.PROVIDER_CALLED, EventType.FALLBACK)
     assert (call["provider"], call["error"]) == ("scripted", "provider_timeout")
-    assert why == {"reason": "provider_timeout", "operations": (), "ignored": ("night",)}
+    assert why == {
+        "provider": "local",
+        "reason": "provider_timeout",
+        "operations": (),
+        "ignored": ("night",),
+    }
     assert ending.outcome.fallback_reason == "provider_timeout"
 
 

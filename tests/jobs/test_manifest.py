@@ -12,6 +12,7 @@ from imgsvc.jobs.models import JobState
 from jobs.parts import JOB_ID
 
 PROCESSED, FALLBACK = ItemState.PROCESSED, ItemState.FALLBACK_LOCAL
+OTHER = ItemState.FALLBACK_OTHER
 FAILED, SKIPPED = ItemState.FAILED, ItemState.SKIPPED
 DONE, PARTLY = JobState.COMPLETED, JobState.COMPLETED_WITH_ERRORS
 
@@ -22,8 +23,8 @@ def item(state: ItemState, key: str = "input/a.png") -> Item:
         return Item(input_key=key, state=state, error="CorruptImage: broken")
     if state is SKIPPED:
         return Item(input_key=key, state=state)
-    reason = "provider_timeout" if state is FALLBACK else None
-    provider = "local" if reason else "openai"
+    reason = "provider_timeout" if state in {FALLBACK, OTHER} else None
+    provider = {PROCESSED: "openai", OTHER: "gateway", FALLBACK: "local"}[state]
     return Item(
         input_key=key,
         output_key=f"output/{key}",
@@ -93,21 +94,19 @@ def test_trouble_beside_the_items_is_never_plain_completion(
 @given(states=st.lists(st.sampled_from(ItemState)))
 def test_the_counters_add_up(states: list[ItemState]) -> None:
     of = manifest(states)
-    counters = of.counters()
+    counters, others = of.counters(), states.count(OTHER)
 
     assert counters == {
         "total_files": len(states) - states.count(SKIPPED),
         "processed": states.count(PROCESSED),
         "failed": states.count(FAILED),
         "fallback_local": states.count(FALLBACK),
-        "total_files_processed": states.count(PROCESSED) + states.count(FALLBACK),
-    }
-    assert counters["total_files"] == (
-        counters["processed"] + counters["fallback_local"] + counters["failed"]
-    )
+        "total_files_processed": states.count(PROCESSED) + states.count(FALLBACK) + others,
+    } | ({"fallback_other": others} if others else {})
+    assert counters["total_files"] == counters["total_files_processed"] + counters["failed"]
     assert counters.items() <= callback(of).model_dump().items()
     assert counters.items() <= document(of).items()
-    done = counters["failed"] == 0 and counters["fallback_local"] == 0
+    done = counters["failed"] == counters["fallback_local"] == others == 0
     assert (of.state is DONE) == done
 
 

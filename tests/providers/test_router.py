@@ -65,6 +65,7 @@ async def test_the_local_engine_steps_in_and_says_so(
         {
             "event": "provider_fallback",
             "log_level": "warning",
+            "provider": "failing",
             "reason": kind.code,
             "error": kind.__name__,
         }

@@ -93,6 +93,7 @@ async def test_a_finished_job_tells_how_it_ended_and_how_its_callback_was_delive
         "finished_at": shown["finished_at"],
         "filename": "photo.png",
         "provider": "openai",
+        "model": "gpt-image-2",
         "fallback": False,
         "callback": {"state": "delivered", "host": "127.0.0.1"},
         "links": {

@@ -81,9 +81,11 @@ class EditRouter:
                     model=model.name,
                     fallback_reason=None if failed is None else failed.code,
                 )
-        failed = failed or self.catalogue.nobody()
-        if not fallback_allowed:
-            raise failed
+        if failed is None:
+            failed = self.catalogue.nobody()
+            if not fallback_allowed:
+                raise failed
+            _log.warning("provider_fallback", reason=failed.code, error=failed.kind)
         return await self._local.edit(request, failed.code)
 
     async def _ask(
