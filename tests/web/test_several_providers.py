@@ -78,7 +78,9 @@ async def test_a_batch_counts_what_another_image_api_edited_apart(
     assert (callback["fallback"], callback["fallback_reason"]) == (True, "provider_out_of_credit")
 
 
-@pytest.mark.parametrize("model", ["spare", "gpt-image-2.6-sunburst", "spare/gpt-image-2.6-flare"])
+@pytest.mark.parametrize(
+    "model", ["spare", "spare/gpt-image-2.6-flare", "spare/gpt-image-2.6-sunburst"]
+)
 async def test_a_request_picks_the_image_api_by_model_or_name(
     caller: Caller, spare: OpenAIStandin, first: OpenAIStandin, model: str
 ) -> None:
