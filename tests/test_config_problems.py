@@ -216,6 +216,39 @@ def test_a_path_too_long_for_the_system_is_a_problem_like_others(
     assert problems() == ["a path in the configuration cannot be used: File name too long"]
 
 
+# -- prompts ----------------------------------------------------------------------------
+
+
+def test_every_wrong_line_of_the_deny_list_is_named(env: Environment) -> None:
+    Path("deny.txt").write_text("# weapons\n(gun\nknife\n[z-a]\n")
+    env(IMGSVC_PROMPTS__DENY_FILE="deny.txt", PORT="http")
+    assert len(problems()) == 2
+    assert (
+        "prompts.deny_file: line 2 of deny.txt: missing ): (gun; line 4 of deny.txt: invalid"
+        " character class range: z-a (set by IMGSVC_PROMPTS__DENY_FILE)"
+    ) in problems()
+
+
+def test_a_deny_list_that_is_not_there_is_named(env: Environment) -> None:
+    env(IMGSVC_PROMPTS__DENY_FILE="deny.txt")
+    [problem] = problems()
+    assert problem == (
+        "prompts.deny_file: the file deny.txt cannot be read: No such file or directory"
+        " (set by IMGSVC_PROMPTS__DENY_FILE)"
+    )
+
+
+def test_moderation_without_a_key_is_refused(env: Environment) -> None:
+    env(IMGSVC_PROMPTS__MODERATION="true")
+    [problem] = problems()
+    assert problem == (
+        "prompts.moderation is on without a key: set OPENAI_API_KEY or IMGSVC_OPENAI__API_KEY"
+        " too, or switch it off"
+    )
+    env(OPENAI_API_KEY="sk-any")
+    assert load_settings().prompts.moderation
+
+
 # -- secrets ---------------------------------------------------------------------------
 
 

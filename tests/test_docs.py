@@ -89,10 +89,10 @@ def test_the_example_loads_with_every_key_switched_on(
     kind: type[BaseModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    authorities, file = tmp_path / "authorities.pem", tmp_path / "example.toml"
-    authorities.touch()
+    empty, file = tmp_path / "empty", tmp_path / "example.toml"
+    empty.touch()
     text = example(kind).replace("/run/secrets", str(tmp_path))
-    file.write_text(re.sub(r"(?m)^ca_file = .*", f'ca_file = "{authorities}"', text))
+    file.write_text(re.sub(r"(?m)^(ca_file|deny_file) = .*", rf'\1 = "{empty}"', text))
     assert isinstance(load_settings(file).storage, kind)
 
 

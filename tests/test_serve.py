@@ -176,6 +176,15 @@ async def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
     assert f"in use by process {first.process.pid}" in "".join(second.output)
 
 
+async def test_a_deny_list_with_a_wrong_pattern_does_not_start_it(tmp_path: Path) -> None:
+    (tmp_path / "deny.txt").write_text("gun\n(knife\n")
+    variables = {"IMGSVC_PROMPTS__DENY_FILE": "deny.txt"}
+    async with server_process(tmp_path / "data", started=False, environment=variables) as server:
+        assert await server.process.wait() == 2
+    assert "line 2 of deny.txt: missing ): (knife" in "".join(server.output)
+    assert "Traceback" not in "".join(server.output)
+
+
 async def test_a_start_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "files").write_text("not a folder")

@@ -30,7 +30,7 @@ from imgsvc.jobs import (
     hold,
     open_blobs,
 )
-from imgsvc.providers import EditOptions, EditRouter, open_router
+from imgsvc.providers import EditOptions, EditRouter, PromptFilter, open_prompt_filter, open_router
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
 from imgsvc.web.cursor import Cursors
@@ -63,6 +63,7 @@ class _Opened:
     gate: ImageGate
     storage: Storage
     router: EditRouter
+    prompts: PromptFilter
     session: aiohttp.ClientSession  # for addresses that callers name
     backend: JobBackend
     cursors: Cursors
@@ -86,6 +87,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
         router = await enter(
             open_router(settings.image_apis, settings.routing, settings.local, editors)
         )
+        prompts = await enter(open_prompt_filter(settings.prompts, settings.openai))
         session = await enter(open_session(settings.egress))
         backend = await enter(settings.backend.open(settings.data_dir))
         cursor_key = await asyncio.to_thread(load_signing_key, settings.data_dir / "cursor.key")
@@ -94,6 +96,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             gate=ImageGate(inspectors=inspectors, limits=settings.images.limits),
             storage=storage,
             router=router,
+            prompts=prompts,
             session=session,
             backend=backend,
             cursors=Cursors(cursor_key),
@@ -159,6 +162,7 @@ def _application(
         buckets=settings.storage,
         policy=settings.egress,
         gate=opened.gate,
+        prompts=opened.prompts,
         blobs=opened.blobs,
         catalogue=opened.router.catalogue,
         readiness=readiness,

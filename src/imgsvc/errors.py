@@ -21,6 +21,7 @@
     │   ├── BodyTimeout
     │   ├── BodyAborted
     │   ├── UnsupportedMediaType
+    │   ├── PromptRejected          with what moderation objects to, if it was that
     │   ├── InvalidIdempotencyKey
     │   ├── IdempotencyKeyReused
     │   ├── InvalidCursor
@@ -29,6 +30,7 @@
     │   ├── QueueFull
     │   ├── DiskRefuses
     │   ├── SpoolFull
+    │   ├── ModerationUnavailable
     │   └── ShuttingDown
     ├── ImageError                  the picture itself is the problem (4xx)
     │   ├── NotAnImage
@@ -299,6 +301,20 @@ class UnsupportedMediaType(RequestError):
     title = "Unsupported media type"
 
 
+class PromptRejected(RequestError):
+    """This service does not take this prompt. Ask for another change, or in other words."""
+
+    status = 422
+    code = "prompt_rejected"
+    title = "Prompt rejected"
+
+    def __init__(self, categories: Sequence[str] = ()) -> None:
+        self.categories = tuple(categories)  # of moderation: violence, say
+        super().__init__()
+        if self.categories:
+            self.message += f" Moderation objects to it as: {', '.join(self.categories)}."
+
+
 class InvalidIdempotencyKey(RequestError):
     """Send one Idempotency-Key of 1 to 255 printable ASCII characters."""
 
@@ -362,6 +378,14 @@ class SpoolFull(ServiceOverloaded):
     code = "spool_full"
     title = "Spool full"
     retry_after = 60
+
+
+class ModerationUnavailable(ServiceOverloaded):
+    """Moderation cannot be asked, and without it no prompt is taken. Try again later."""
+
+    code = "moderation_unavailable"
+    title = "Moderation unavailable"
+    retry_after = 30
 
 
 class ShuttingDown(ServiceOverloaded):

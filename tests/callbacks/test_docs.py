@@ -28,6 +28,8 @@ NOT_IN_CALLBACKS = {
     "ModelNotOffered": "as QueueFull",
     "NotOfferedByModel": "as QueueFull",
     "FieldError": "a part of these two",
+    "PromptRejected": "as QueueFull",
+    "ModerationUnavailable": "as QueueFull",
     "JobNotFound": "an answer about a job",
     "JobFinished": "as JobNotFound",
     "JobNotRetryable": "as JobNotFound",

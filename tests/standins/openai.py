@@ -1,4 +1,4 @@
-"""A local image API that speaks the wire format of OpenAI's ``/v1/images/edits``.
+"""A local image API that speaks OpenAI's ``/v1/images/edits`` and ``/v1/moderations``.
 
 As strict as the real one, and able to fail in every way the real one does. It really
 edits: the answer is the picture mirrored.
@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import BodyPartReader, web
 from aiohttp.typedefs import Handler
@@ -28,6 +29,7 @@ if __name__ == "__main__":
     # This file's own folder would hide the package `openai` and knows no `standins`.
     sys.path[0] = str(Path(__file__).parents[1])
 
+from standins.moderation_wire import check_question, judgement
 from standins.openai_wire import (
     API_KEY,
     FAILURES,
@@ -61,8 +63,12 @@ class OpenAIStandin:
         self.paths: list[str] = []
         self.arrived = asyncio.Event()  # set with every call
         self.given_up = asyncio.Event()  # set when a client does not wait for its answer
+        self.objections: tuple[str, ...] = ()  # what moderation flags in every text
+        self.questions: list[dict[str, Any]] = []  # what moderation was asked
+        self.asked = asyncio.Event()  # set with every question
         self._planned: deque[str | None] = deque()  # None works
         self._always: str | None = None
+        self._moderation: str | None = None
         self._edits: dict[bytes, bytes] = {}
         self._closing = asyncio.Event()
 
@@ -83,6 +89,10 @@ class OpenAIStandin:
         """Let so many calls work, and fail every one after them."""
         self._planned.extend([None] * calls)
         self.fail_always(name)
+
+    def fail_moderation(self, name: str | None) -> None:
+        """Fail every question to moderation from now on; None mends it."""
+        self._moderation = name if name is None else _known(name)
 
     def close(self) -> None:
         self._closing.set()
@@ -119,6 +129,18 @@ class OpenAIStandin:
             self.given_up.set()
             raise
 
+    async def moderations(self, request: web.Request) -> web.StreamResponse:
+        """``POST /v1/moderations``."""
+        question = await request.json()
+        self.questions.append(question)
+        self.asked.set()
+        check_question(question)
+        if self._moderation in FAILURES:
+            raise Refused(FAILURES[self._moderation])
+        if (trick := await self._trick(request, self._moderation)) is not None:
+            return trick
+        return web.json_response(judgement(self.objections))
+
     async def model(self, request: web.Request) -> web.Response:
         """``GET /v1/models/{model}``."""
         model = request.match_info["model"]
@@ -132,9 +154,8 @@ class OpenAIStandin:
             {"id": model, "object": "model", "created": 1776000000, "owned_by": "system"}
         )
 
-    async def _answer(
-        self, request: web.Request, call: Call, trick: str | None
-    ) -> web.StreamResponse:
+    async def _trick(self, request: web.Request, trick: str | None) -> web.Response | None:
+        """Do what goes wrong before there is an answer of the API, or return None."""
         if trick == "hang":
             await self._closing.wait()
         if trick in {"hang", "disconnect"} and request.transport is not None:
@@ -145,6 +166,13 @@ class OpenAIStandin:
             raise web.HTTPTemporaryRedirect("/elsewhere")
         if trick == "web_page":
             return web.Response(text="<html>Welcome</html>", content_type="text/html")
+        return None
+
+    async def _answer(
+        self, request: web.Request, call: Call, trick: str | None
+    ) -> web.StreamResponse:
+        if (tricked := await self._trick(request, trick)) is not None:
+            return tricked
         picture = b"%PDF-1.7 no picture" * 9 if trick == "not_an_image" else await self._edit(call)
         body = answer_body(call, picture, trick)
         if trick == "disconnect_mid_answer":
@@ -232,6 +260,7 @@ async def openai_standin(
     standin = OpenAIStandin(api_key=api_key, latency=latency, answer=answer, remember=remember)
     app = web.Application(client_max_size=2 * MAX_IMAGE_BYTES, middlewares=[standin.front])
     app.router.add_post("/v1/images/edits", standin.edits)
+    app.router.add_post("/v1/moderations", standin.moderations)
     app.router.add_get("/v1/models/{model}", standin.model)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()

@@ -17,7 +17,8 @@ def assert_problem(status: int, problem: Any, code: str) -> None:
     assert problem["title"]
     assert problem["detail"]
     assert problem["request_id"]
-    members = {"type", "title", "status", "detail", "code", "request_id", "errors", "state"}
+    members = {"type", "title", "status", "detail", "code", "request_id"}
+    members |= {"errors", "state", "categories"}
     assert set(problem) <= members
 
 

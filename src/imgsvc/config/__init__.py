@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -26,7 +26,7 @@ from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.jobs import BackendConfig, FetchConfig, WorkersConfig
 from imgsvc.logs import LogsConfig
-from imgsvc.providers import LocalConfig, OpenAIConfig, RoutingConfig
+from imgsvc.providers import LocalConfig, OpenAIConfig, PromptsConfig, RoutingConfig
 from imgsvc.storage import FilesystemConfig, S3Config, StorageConfig
 from imgsvc.web.config import ServerConfig
 
@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     )
     routing: RoutingConfig = Field(default_factory=RoutingConfig)
     local: LocalConfig = Field(default_factory=LocalConfig)
+    prompts: PromptsConfig = Field(default_factory=PromptsConfig)
     storage: StorageConfig = Field(default_factory=FilesystemConfig)
     callbacks: CallbacksConfig = Field(default_factory=CallbacksConfig)
     logs: LogsConfig = Field(default_factory=LogsConfig)
@@ -73,6 +74,15 @@ class Settings(BaseSettings):
             kind = "s3" if only_s3 & set(storage) else "filesystem"
             return values | {"storage": storage | {"kind": kind}}
         return values
+
+    @model_validator(mode="after")
+    def _moderation_has_a_key(self) -> Self:
+        if self.prompts.moderation and self.openai.api_key is None:
+            raise ValueError(
+                "prompts.moderation is on without a key: set OPENAI_API_KEY or"
+                " IMGSVC_OPENAI__API_KEY too, or switch it off"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

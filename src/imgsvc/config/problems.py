@@ -28,6 +28,9 @@ def misspelt_aliases() -> Iterator[str]:
 def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
     """Return one of pydantic's findings in plain words, with the names to set."""
     path, kind = [str(part) for part in error["loc"]], ""
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not path:
+        return message  # two rooms do not go together, and it names their keys itself
     if path[0] == "storage" and len(path) > 1:
         kind = path.pop(1)  # the union of storages puts it between the room and the key
     key = ".".join(path)
@@ -43,7 +46,6 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
             return f"{key}: should be a table, in the environment {where}__KEY for each of its keys"
         case "list_type" | "dict_type":
             where += ", as JSON"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{key}: {message[0].lower()}{message[1:]} (set by {where})"
 
 

@@ -22,6 +22,7 @@ from imgsvc.providers.models import Model
 from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
 from imgsvc.providers.options import EditOptions
 from imgsvc.providers.policy import RoutingConfig
+from imgsvc.providers.prompts import PromptFilter, PromptsConfig, open_prompt_filter
 from imgsvc.providers.router import EditRouter
 
 __all__ = [
@@ -41,12 +42,15 @@ __all__ = [
     "Observer",
     "OpenAIConfig",
     "OpenAIProvider",
+    "PromptFilter",
+    "PromptsConfig",
     "Provider",
     "ProviderCall",
     "ProviderRetry",
     "RoutingConfig",
     "Usage",
     "open_openai",
+    "open_prompt_filter",
     "open_router",
 ]
 

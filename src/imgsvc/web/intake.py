@@ -33,7 +33,7 @@ from imgsvc.jobs.models import (
     StoredImage,
 )
 from imgsvc.killpoints import KillPoint, around
-from imgsvc.providers import Catalogue, EditOptions
+from imgsvc.providers import Catalogue, EditOptions, PromptFilter
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 from imgsvc.web.body import receive
@@ -63,7 +63,10 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Intake:
-    """Turns requests into orders; every refusal is a RequestError or ImageError."""
+    """Turns requests into orders.
+
+    Every refusal is a RequestError, an ImageError or a ServiceOverloaded.
+    """
 
     server: ServerConfig
     callbacks: CallbacksConfig
@@ -71,6 +74,7 @@ class Intake:
     buckets: StorageConfig
     policy: EgressPolicy
     gate: ImageGate
+    prompts: PromptFilter
     blobs: BlobFolder
     catalogue: Catalogue
     readiness: Readiness
@@ -104,9 +108,11 @@ class Intake:
                 unpacked.raise_what_is_wrong()
                 options = _options(body, background=body.background)
                 self.catalogue.check(options, has_mask=body.mask_base64 is not None)
-                image: StoredImage | RemoteImage
                 if body.image_url is not None:
                     self.policy.check_host(check_url(body.image_url).host or "")
+                await self._check_prompt(body.prompt)
+                image: StoredImage | RemoteImage
+                if body.image_url is not None:
                     image = RemoteImage(url=body.image_url)
                 else:
                     info = cast("ImageInfo", unpacked.image)  # neither missing nor wrong: see above
@@ -150,7 +156,12 @@ class Intake:
             options=options,
             fallback_allowed=body.fallback != "never",
         )
+        await self._check_prompt(body.prompt)
         return _order(spec, body)
+
+    async def _check_prompt(self, prompt: str) -> None:
+        # Moderation may take a while to answer, and what drains takes no new jobs.
+        await self.readiness.unless_draining(self.prompts.check(prompt))
 
     @asynccontextmanager
     async def _unpacked(self, request: web.Request) -> AsyncIterator[tuple[Unpacked, Path]]:

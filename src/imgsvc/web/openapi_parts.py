@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imgsvc.errors import ImgsvcError, InvalidRequest, JobFinished
+from imgsvc.errors import ImgsvcError, InvalidRequest, JobFinished, PromptRejected
 from imgsvc.web.openapi_headers import (
     ACCEPTED_HEADERS,
     CALLBACK_HEADERS,
@@ -148,6 +148,8 @@ def _problem(error: type[ImgsvcError]) -> dict[str, Any]:
     }
     if error is JobFinished:
         problem["state"] = "completed"
+    if error is PromptRejected:
+        problem |= {"detail": PromptRejected(["violence"]).message, "categories": ["violence"]}
     if error is InvalidRequest:
         problem["errors"] = [{"field": "prompt", "message": "this field is required"}]
     return problem

@@ -14,6 +14,7 @@ from imgsvc.errors import (
     JobFinished,
     MethodNotAllowed,
     NotFound,
+    PromptRejected,
     RequestError,
 )
 
@@ -33,6 +34,8 @@ def problem_response(error: ImgsvcError, *, request_id: str) -> web.Response:
     headers = {}
     if isinstance(error, InvalidRequest):
         document["errors"] = list(error.errors)
+    if isinstance(error, PromptRejected) and error.categories:
+        document["categories"] = error.categories
     if isinstance(error, JobFinished):
         document["state"] = error.state
     if error.retry_after is not None:

@@ -222,4 +222,8 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(
         None, description="Wrong fields of the request, one entry each."
     )
+    categories: list[str] | None = Field(
+        None,
+        description="What moderation objects to; only of `prompt_rejected`, and only if it did.",
+    )
     state: str | None = Field(None, description="How the job has ended; only of `job_finished`.")

@@ -84,7 +84,7 @@ class OpenAIProvider:
         Raises ProviderError.
         """
         model = self._config.model
-        with _mapped(model):
+        with mapped(model):
             async with asyncio.timeout(self._config.timeout):
                 found: object = await self._client.models.retrieve(model)
         if not isinstance(found, ModelDescription):
@@ -108,7 +108,7 @@ class OpenAIProvider:
         started = time.monotonic()
         log = _log.bind(provider=self.name, model=parameters["model"])
         try:
-            with _mapped(parameters["model"]):
+            with mapped(parameters["model"]):
                 async with asyncio.timeout(self._config.timeout):
                     request_id, answer = await self._exchange(parameters)
         except ProviderError as error:
@@ -136,6 +136,16 @@ async def open_openai(config: OpenAIConfig, pool: ImagePool) -> AsyncIterator[Op
 
     Raises ProviderNotConfigured without a key.
     """
+    async with open_client(config) as client:
+        yield OpenAIProvider(client, config, pool)
+
+
+@asynccontextmanager
+async def open_client(config: OpenAIConfig) -> AsyncIterator[AsyncOpenAI]:
+    """Yield a client that asks once and reads nothing from the environment.
+
+    Raises ProviderNotConfigured without a key.
+    """
     if config.api_key is None:
         raise ProviderNotConfigured
     timeout = httpx2.Timeout(config.timeout, connect=_CONNECT_TIMEOUT)
@@ -154,7 +164,7 @@ async def open_openai(config: OpenAIConfig, pool: ImagePool) -> AsyncIterator[Op
         client.organization = None
         client.project = None
         client._custom_headers = {}  # noqa: SLF001 - the SDK has no public way
-        yield OpenAIProvider(client, config, pool)
+        yield client
 
 
 def _usage(told: Mapping[str, Any]) -> Usage | None:
@@ -174,7 +184,7 @@ def upload_name(filename: str | None, kind: ImageFormat) -> str:
 
 
 @contextmanager
-def _mapped(model: str) -> Iterator[None]:
+def mapped(model: str) -> Iterator[None]:
     """Turn what the SDK and its transport raise into errors of ours.
 
     The SDK wraps most exceptions of its HTTP client, and that one most of aiohttp's;

@@ -1,0 +1,149 @@
+"""Which prompts are taken: the operator's deny-list, and the moderation of the image API.
+
+Source: https://platform.openai.com/docs/api-reference/moderations/create
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from openai import AsyncOpenAI
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from imgsvc.errors import (
+    ConfigurationError,
+    ModerationUnavailable,
+    PromptRejected,
+    ProviderBadAnswer,
+    ProviderError,
+)
+from imgsvc.providers.categories import category_names
+from imgsvc.providers.deny_list import DenyList, read_patterns
+from imgsvc.providers.openai import OpenAIConfig
+from imgsvc.providers.openai.provider import mapped, open_client
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class PromptsConfig(BaseModel):
+    """Which prompts are refused before there is a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    deny_file: Path | None = Field(
+        None,
+        description="File of regular expressions, one a line: a prompt that one is found in is"
+        " refused. It is read again when it has changed.",
+    )
+    moderation: bool = Field(
+        default=False,
+        description="Ask the moderation of the image API about every prompt; needs its key.",
+    )
+    moderation_model: str = Field(
+        "omni-moderation-latest", min_length=1, description="Model that judges the prompts."
+    )
+    moderation_timeout: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="Seconds that one judgement may take."
+    )
+    moderation_failure: Literal["allow", "refuse"] = Field(
+        "allow",
+        description="What becomes of a prompt if moderation cannot be asked: `allow` takes it,"
+        " `refuse` answers 503.",
+    )
+
+    @field_validator("deny_file")
+    @classmethod
+    def _holds_patterns(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                read_patterns(file)
+            except ConfigurationError as exc:
+                raise ValueError(exc.message) from exc
+        return file
+
+
+class PromptFilter:
+    """Checks each prompt; safe to call from many tasks at once."""
+
+    def __init__(
+        self, config: PromptsConfig, deny_list: DenyList | None, client: AsyncOpenAI | None
+    ) -> None:
+        self._config = config
+        self._deny_list = deny_list
+        self._client = client
+
+    async def check(self, prompt: str) -> None:
+        """Raise PromptRejected if the prompt is not taken.
+
+        Raises ModerationUnavailable if that is not known and such prompts are refused.
+        """
+        if self._deny_list is not None:
+            line = await asyncio.to_thread(self._deny_list.find, prompt)
+            if line is not None:
+                _log.info("prompt_rejected", source="deny_list", line=line)
+                raise PromptRejected
+        if self._client is not None:
+            await self._moderate(self._client, prompt)
+
+    async def _moderate(self, client: AsyncOpenAI, prompt: str) -> None:
+        try:
+            judgements = await self._judge(client, prompt)
+        except ProviderError as error:
+            failure = self._config.moderation_failure
+            _log.warning(
+                "moderation_failed", error=error.kind, reason=error.message, effect=failure
+            )
+            if failure == "refuse":
+                raise ModerationUnavailable from error
+            return
+        flagged = [judgement for judgement in judgements if judgement.flagged]
+        if flagged:
+            categories = category_names(
+                name for each in flagged for name, found in each.categories.items() if found
+            )
+            _log.info("prompt_rejected", source="moderation", categories=categories)
+            raise PromptRejected(categories)
+
+    async def _judge(self, client: AsyncOpenAI, prompt: str) -> "list[_Judgement]":
+        """Return what moderation says of the prompt; raise ProviderError if it says nothing."""
+        model = self._config.moderation_model
+        with mapped(model):
+            async with asyncio.timeout(self._config.moderation_timeout):
+                # Raw, because the SDK renames categories, and passes on whatever is answered.
+                answer = await client.moderations.with_raw_response.create(
+                    model=model, input=prompt
+                )
+        try:
+            return _Answer.model_validate_json(answer.content).results
+        except ValidationError as exc:
+            raise ProviderBadAnswer("Moderation answered with something else.") from exc
+
+
+class _Judgement(BaseModel):
+    flagged: bool
+    categories: dict[str, bool | None] = Field(default_factory=dict)
+
+
+class _Answer(BaseModel):
+    results: list[_Judgement] = Field(min_length=1)
+
+
+@asynccontextmanager
+async def open_prompt_filter(
+    config: PromptsConfig, openai: OpenAIConfig
+) -> AsyncIterator[PromptFilter]:
+    """Yield the filter; with nothing configured it takes every prompt.
+
+    Raises ConfigurationError if the deny-list cannot be read, and ProviderNotConfigured
+    for moderation without a key.
+    """
+    async with AsyncExitStack() as stack:
+        deny_list = client = None
+        if config.deny_file is not None:
+            deny_list = await asyncio.to_thread(DenyList, config.deny_file)
+        if config.moderation:
+            client = await stack.enter_async_context(open_client(openai))
+        yield PromptFilter(config, deny_list, client)
