@@ -526,6 +526,10 @@ class ProviderRefusedContent(ProviderError):
     code = "provider_refused_content"
     title = "Content refused"
 
+    def __init__(self, message: str | None = None, *, categories: Sequence[str] = ()) -> None:
+        self.categories = tuple(categories)  # what was objected to, if the API tells: violence
+        super().__init__(message)
+
 
 class ProviderRefusedImage(ProviderError):
     """The image API could not read this image. Save it as PNG and try again."""

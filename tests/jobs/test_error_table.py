@@ -134,6 +134,42 @@ async def test_a_request_at_fault_fails_at_once(bench: Bench, failure: str, erro
     assert seen.cost_unknown is False
 
 
+async def test_what_moderation_objects_to_is_told_in_the_callback_the_job_and_its_story(
+    bench: Bench,
+) -> None:
+    seen = await bench.edit("moderation_blocked")
+
+    assert "(model gpt-image-2, " in seen.callback["error"]
+    assert ", categories sexual, violence, " in seen.callback["error"]
+    assert seen.callback["moderation_categories"] == ["sexual", "violence"]
+    assert job_view(seen.job, "")["moderation_categories"] == ["sexual", "violence"]
+    story = await bench.backend.events(seen.job.id, after=0, limit=100)
+    [called] = [event.data for event in story if event.type is EventType.PROVIDER_CALLED]
+    assert (called["error"], called["categories"]) == (
+        "provider_refused_content",
+        ["sexual", "violence"],
+    )
+
+
+@pytest.mark.parametrize("failure", ["content_policy_violation", "invalid_image_file"])
+async def test_without_categories_nothing_is_told_of_them(bench: Bench, failure: str) -> None:
+    seen = await bench.edit(failure)
+
+    assert "categories" not in str(seen.callback)
+    assert "moderation_categories" not in job_view(seen.job, "")
+    story = await bench.backend.events(seen.job.id, after=0, limit=100)
+    assert not any("categories" in event.data for event in story)
+
+
+async def test_the_manifest_tells_what_moderation_objects_to_in_which_image(bench: Bench) -> None:
+    seen = await bench.edit_batch(2, "moderation_blocked", works=1, concurrency=1)
+
+    edited, refused = seen.manifest["items"]
+    assert "error" not in edited
+    assert ", categories sexual, violence, " in refused["error"]
+    assert seen.callback["errors"] == [f"{refused['input_key']}: {refused['error']}"]
+
+
 @pytest.mark.parametrize(
     ("failure", "waits", "code"),
     [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI
 
 from imgsvc import errors
-from imgsvc.errors import ProviderError, ProviderRateLimited
+from imgsvc.errors import ProviderError, ProviderRateLimited, ProviderRefusedContent
 from imgsvc.providers.openai.classify import classify
 
 KEY = "sk-secret-0123456789abcdef"
@@ -250,6 +250,35 @@ async def test_the_message_names_model_code_parameter_and_request() -> None:
         "The image API refused a parameter. Check model, size, quality and background. "
         "(model gpt-image-2, status 400, code invalid_value, parameter size, request req_0a1b)"
     )
+
+
+@pytest.mark.parametrize("code", ["moderation_blocked", "content_policy_violation"])
+async def test_a_refusal_by_moderation_names_its_categories(code: str) -> None:
+    details = {"moderation_stage": "input", "categories": ["sexual", f"key {KEY}", "violence"]}
+    body = error(code, moderation_details=details)
+    found = classify(await sdk_error(400, body, {"x-request-id": "req_0a1b"}), model="gpt-image-2")
+    assert isinstance(found, ProviderRefusedContent)
+    assert found.categories == ("sexual", "violence")
+    assert found.message == (
+        "The image API's moderation refused this prompt or image. Change them and try again."
+        f" (model gpt-image-2, status 400, code {code}, categories sexual, violence,"
+        " request req_0a1b)"
+    )
+
+
+async def test_categories_that_are_in_the_message_only_are_taken_out_of_it() -> None:
+    body = error("moderation_blocked", message=f"Bad {KEY}. safety_violations=[sexual].")
+    found = classify(await sdk_error(400, body))
+    assert isinstance(found, ProviderRefusedContent)
+    assert found.categories == ("sexual",)
+    assert "(status 400, code moderation_blocked, categories sexual)" in found.message
+
+
+async def test_words_of_a_message_make_no_refusal_of_another_error() -> None:
+    body = error("invalid_value", message="moderation_blocked safety_violations=[sexual]")
+    found = classify(await sdk_error(400, body))
+    assert type(found) is errors.ProviderRefusedParameter
+    assert "sexual" not in found.message
 
 
 @pytest.mark.parametrize("field", ["code", "param", "type", "message"])

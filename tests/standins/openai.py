@@ -202,6 +202,7 @@ def _error(failure: Failure) -> web.Response:
         "type": failure.type,
         "param": failure.param,
         "code": failure.code,
+        **failure.details,
     }
     return web.json_response({"error": error}, status=failure.status, headers=failure.headers)
 

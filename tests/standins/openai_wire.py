@@ -44,6 +44,7 @@ class Failure:
     param: str | None = None
     message: str = "The request failed."
     headers: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)  # more fields of the error
 
 
 def _quota(code: str) -> Failure:
@@ -82,7 +83,17 @@ FAILURES = {
         status=400,
         type="image_generation_user_error",
         code="moderation_blocked",
-        message="Your request was rejected by the safety system.",
+        message=(
+            "Your request was rejected by the safety system. If you believe this is an error,"
+            " contact us at help.openai.com and include the request ID"
+            " req_0000000000000000000000000000001f. safety_violations=[sexual, violence]."
+        ),
+        details={
+            "moderation_details": {
+                "moderation_stage": "input",
+                "categories": ["sexual", "violence"],
+            }
+        },
     ),
     "content_policy_violation": Failure(
         status=400, type="image_generation_user_error", code="content_policy_violation"

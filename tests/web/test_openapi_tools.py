@@ -40,6 +40,7 @@ CALLBACK_TYPES = {
         "fallback_reason": "string",
         "operations": "array",
         "ignored": "array",
+        "moderation_categories": "array",
         "error": "string",
     },
     "processImageAsyncToCos": {
@@ -55,6 +56,7 @@ CALLBACK_TYPES = {
         "fallback_reason": "string",
         "operations": "array",
         "ignored": "array",
+        "moderation_categories": "array",
         "error": "string",
     },
     "batchProcessImages": {
@@ -92,8 +94,8 @@ def test_callback_examples_are_bodies_that_the_server_sends(name: str) -> None:
     callbacks = openapi.document(SERVER)["paths"][path]["post"]["callbacks"]["callback"]
     body = callbacks["{$request.header.callbackUrl}"]["post"]["requestBody"]
     for example in body["content"]["application/json"]["examples"].values():
-        sent = CALLBACKS[name].model_validate(example["value"]).model_dump(exclude_none=True)
-        assert sent == example["value"]
+        sent = CALLBACKS[name].model_validate(example["value"])
+        assert sent.model_dump(mode="json", exclude_none=True) == example["value"]
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from imgsvc.errors import JobCancelled, describe
+from imgsvc.errors import JobCancelled, ProviderRefusedContent, describe
 from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState, Outcome
 
 MAX_ERROR_LINES = 20
@@ -55,6 +55,12 @@ class _ImageCallback(_Callback):
     ignored: tuple[str, ...] | None = Field(
         None,
         description="Words of the prompt that it did not understand or obey. Only if it edited.",
+    )
+    moderation_categories: tuple[str, ...] | None = Field(
+        None,
+        description=(
+            "What the image API's moderation objected to: `violence`, say. Only if it tells."
+        ),
     )
 
 
@@ -141,7 +147,13 @@ def unfinished(
     """Return the ending of a job that has no result: it was cancelled, or has failed."""
     state = JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED
     outcome = Outcome(
-        state=state, provider=provider, error=describe(error), cost_unknown=cost_unknown
+        state=state,
+        provider=provider,
+        error=describe(error),
+        moderation_categories=(
+            error.categories if isinstance(error, ProviderRefusedContent) else ()
+        ),
+        cost_unknown=cost_unknown,
     )
     fields: dict[str, object] = {
         "status": state.value,
@@ -151,6 +163,7 @@ def unfinished(
     }
     if not isinstance(job.spec, BatchSpec):
         fields["filename"] = job.spec.filename
+        fields["moderation_categories"] = outcome.moderation_categories or None
     body = CALLBACK_MODELS[job.spec.kind].model_validate(fields)
     return Ending(outcome=outcome, body=encode(body))
 

@@ -182,6 +182,7 @@ class Outcome:
     operations: tuple[str, ...] = ()  # what the local engine did to the one image, in order
     ignored: tuple[str, ...] = ()  # words of the prompt that it did not understand
     error: str | None = None  # `Kind: what happened and what to do`
+    moderation_categories: tuple[str, ...] = ()  # what the image API objected to in the one image
     result: Result | None = None
     cost_unknown: bool = False  # a call may have been billed although it gave no picture
 

@@ -28,6 +28,7 @@ class Story:
             seconds=call.seconds,
             error=call.error,
             cost_unknown=call.cost_unknown or None,
+            categories=call.categories or None,
         )
         self.cost_unknown |= call.cost_unknown
 

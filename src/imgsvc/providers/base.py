@@ -70,6 +70,7 @@ class ProviderCall:
     seconds: float
     error: str | None = None  # the code of what went wrong
     cost_unknown: bool = False  # it may have been billed although it gave no picture
+    categories: tuple[str, ...] = ()  # what moderation objected to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

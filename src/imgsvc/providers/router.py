@@ -8,7 +8,7 @@ from time import monotonic
 
 import structlog
 
-from imgsvc.errors import ImgsvcError, ProviderError
+from imgsvc.errors import ImgsvcError, ProviderError, ProviderRefusedContent
 from imgsvc.providers.base import (
     LOCAL,
     Edited,
@@ -149,6 +149,9 @@ class EditRouter:
                     seconds=round(self._clock() - started, 3),
                     error=None if error is None else _outcome(error),
                     cost_unknown=_is_cost_unknown(error),
+                    categories=(
+                        error.categories if isinstance(error, ProviderRefusedContent) else ()
+                    ),
                 )
             )
 

@@ -104,6 +104,12 @@ class JobView(BaseModel):
     error: str | None = Field(
         None, description="If it did not work: `Kind: what happened and what to do`."
     )
+    moderation_categories: list[str] | None = Field(
+        None,
+        description=(
+            "What the image API's moderation objected to: `violence`, say. Only if it tells."
+        ),
+    )
     cost_unknown: bool | None = Field(
         None, description="True if the image API may have billed a call that gave no image."
     )
@@ -173,6 +179,7 @@ def _ended(outcome: Outcome, kind: JobKind) -> dict[str, Any]:
         "operations": list(outcome.operations) if is_local else None,
         "ignored": list(outcome.ignored) if is_local else None,
         "error": outcome.error,
+        "moderation_categories": list(outcome.moderation_categories) or None,
         "cost_unknown": outcome.cost_unknown or None,
     }
 

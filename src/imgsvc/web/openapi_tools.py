@@ -111,8 +111,10 @@ _IMAGE_FAILED = (
         "fallback": False,
         "error": (
             "ProviderRefusedContent: The image API's moderation refused this prompt or image."
-            " Change them and try again."
+            " Change them and try again. (model gpt-image-2, status 400, code moderation_blocked,"
+            " categories violence)"
         ),
+        "moderation_categories": ["violence"],
         "filename": "photo.png",
     },
 )

@@ -1,12 +1,13 @@
 """What an exception of the OpenAI SDK means: one table, decided by code, type and status.
 
 Codes are those of https://platform.openai.com/docs/guides/error-codes and of the
-``ResponseError`` type of the SDK. The message text is never looked at and never passed
+``ResponseError`` type of the SDK. The message text decides nothing and is never passed
 on: it is written for people, changes, and for a wrong key it repeats part of the key.
+Only the names of categories are taken out of it, once moderation is known to have refused.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -31,6 +32,7 @@ from imgsvc.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
+from imgsvc.providers.categories import refused_categories
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {
     # money
@@ -100,6 +102,10 @@ def classify(exc: BaseException, *, model: str | None = None) -> ProviderError:
     `model` is the one asked for; it is named in the message.
     """
     kind = _kind(exc)
+    if kind is ProviderRefusedContent and isinstance(exc, openai.APIError):
+        categories = refused_categories(exc.body)
+        message = _message(kind, exc, model, categories)
+        return ProviderRefusedContent(message, categories=categories)
     message = _message(kind, exc, model)
     if kind is ProviderRateLimited and isinstance(exc, openai.APIStatusError):
         return ProviderRateLimited(message, retry_after=_retry_after(exc.response.headers))
@@ -162,7 +168,12 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _message(kind: type[ProviderError], exc: BaseException, model: str | None) -> str:
+def _message(
+    kind: type[ProviderError],
+    exc: BaseException,
+    model: str | None,
+    categories: Sequence[str] = (),
+) -> str:
     """Return the kind's own message and, in brackets, the details that are safe to show."""
     details = [f"model {model}"] if model else []
     if isinstance(exc, openai.APIStatusError):
@@ -172,6 +183,8 @@ def _message(kind: type[ProviderError], exc: BaseException, model: str | None) -
             details.append(f"code {exc.code}")
         if isinstance(exc.param, str) and _PARAMETER.fullmatch(exc.param):
             details.append(f"parameter {exc.param}")
+    if categories:
+        details.append(f"categories {', '.join(categories)}")
     request_id = getattr(exc, "request_id", None) or ""
     if _REQUEST_ID.fullmatch(request_id):
         details.append(f"request {request_id}")
