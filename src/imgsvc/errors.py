@@ -47,6 +47,7 @@
     │   ├── ProviderNotConfigured
     │   ├── ProviderOutOfCredit
     │   ├── ProviderRateLimited
+    │   ├── ProviderBusy
     │   ├── ProviderRefusedContent
     │   ├── ProviderRefusedImage
     │   ├── ProviderRefusedParameter
@@ -517,6 +518,14 @@ class ProviderRateLimited(ProviderError):
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after  # seconds, as the API asked for
         super().__init__(message)
+
+
+class ProviderBusy(ProviderError):
+    """More is asked of the image API than its account allows at a time. Try again later."""
+
+    code = "provider_busy"
+    title = "Provider busy"
+    retryable = True
 
 
 class ProviderRefusedContent(ProviderError):

@@ -119,7 +119,14 @@ class Bench:
         )
         async with open_openai(config, self.pool) as provider:
             local = LocalProvider(self.pool, LocalConfig())
-            router = EditRouter([provider], local, RoutingConfig(), sleep=note, chance=lambda: 0.0)
+            router = EditRouter(
+                [provider],
+                local,
+                RoutingConfig(),
+                clock=lambda: monotonic() + sum(waits),
+                sleep=note,
+                chance=lambda: 0.0,
+            )
             runner = self._runner(router, job_timeout)
             accepted = (await self.backend.accept(new)).job
             started = monotonic()

@@ -22,6 +22,7 @@ from providers.pictures import encoded
 FALLS_BACK: list[type[ProviderError]] = [
     errors.ProviderNotConfigured,
     errors.ProviderOutOfCredit,
+    errors.ProviderBusy,
     errors.ProviderRateLimited,
     errors.ProviderKeyRejected,
     errors.ProviderAccessDenied,

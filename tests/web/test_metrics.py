@@ -68,6 +68,25 @@ async def test_a_job_in_work_is_counted_with_what_it_keeps_on_disk(
     assert during[key("imgsvc_spool_bytes")] > before[key("imgsvc_spool_bytes")]
 
 
+async def test_edits_that_wait_for_their_turn_are_shown_beside_those_in_work(
+    make_settings: Callable[..., Settings],
+) -> None:
+    async with openai_standin() as standin:
+        standin.fail_always("hang")
+        openai = {"api_key": standin.api_key, "base_url": standin.base_url, "max_in_flight": 1}
+        async with running_service(make_settings(openai=openai)) as caller:
+            waiting = key("imgsvc_provider_waiting", provider="openai")
+            in_flight = key("imgsvc_provider_in_flight", provider="openai")
+            idle = await figures(caller)
+            body = {"prompt": "x", "image_base64": as_base64(picture())}
+            for _ in range(3):
+                assert (await caller.post("/process-image-async-b64", body))[0] == 202
+            while (shown := await figures(caller))[waiting] < 2:
+                pass  # the workers have not come so far
+    assert (idle[waiting], idle[in_flight]) == (0, 0)
+    assert (shown[waiting], shown[in_flight], len(standin.calls)) == (2, 1, 1)
+
+
 async def test_calls_of_the_image_api_are_counted_and_its_breaker_shown_until_it_closes(
     make_settings: Callable[..., Settings],
 ) -> None:

@@ -26,6 +26,7 @@ class Story:
             provider=call.provider,
             model=call.model,
             seconds=call.seconds,
+            waited=call.waited if call.waited > 1 else None,
             error=call.error,
             cost_unknown=call.cost_unknown or None,
             categories=call.categories or None,

@@ -17,6 +17,7 @@ from imgsvc.providers.base import (
 )
 from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
 from imgsvc.providers.catalogue import Catalogue
+from imgsvc.providers.limiter import Limits
 from imgsvc.providers.local import LocalConfig, LocalProvider
 from imgsvc.providers.models import Model
 from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
@@ -36,6 +37,7 @@ __all__ = [
     "EditResult",
     "EditRouter",
     "Edited",
+    "Limits",
     "LocalConfig",
     "LocalProvider",
     "Model",
@@ -62,4 +64,5 @@ async def open_router(
     """Yield the router to these providers, in their order; without any, the local engine edits."""
     async with AsyncExitStack() as stack:
         providers = [await stack.enter_async_context(open_openai(each, pool)) for each in configs]
-        yield EditRouter(providers, LocalProvider(pool, local), routing)
+        limits = {each.name: each.limits for each in configs}
+        yield EditRouter(providers, LocalProvider(pool, local), routing, limits=limits)

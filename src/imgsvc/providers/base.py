@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.gate import ImageInfo
+from imgsvc.providers.limiter import Limits
 from imgsvc.providers.models import Model
 from imgsvc.providers.options import EditOptions
 
@@ -68,6 +69,7 @@ class ProviderCall:
     provider: str
     model: str
     seconds: float
+    waited: float = 0.0  # seconds before it, for its turn
     error: str | None = None  # the code of what went wrong
     cost_unknown: bool = False  # it may have been billed although it gave no picture
     categories: tuple[str, ...] = ()  # what moderation objected to
@@ -109,6 +111,25 @@ class ProviderConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: ProviderName
+    requests_per_minute: int | None = Field(
+        None,
+        ge=1,
+        le=60_000,
+        description="Edits that may begin within 60 seconds, as the account allows; others wait."
+        " Unset: any number.",
+    )
+    max_in_flight: int | None = Field(
+        None,
+        ge=1,
+        description="Edits that may be in work at the API at once; others wait. Unset: any number.",
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """How fast, and how many at once, it may be asked."""
+        return Limits(
+            requests_per_minute=self.requests_per_minute, max_in_flight=self.max_in_flight
+        )
 
 
 class Provider(Protocol):

@@ -82,16 +82,19 @@ class Breaker:
             probe_in=max(0.0, self._probe_at - self._clock()) if is_open else None,
         )
 
+    def check(self) -> None:
+        """Raise the error that opened the breaker if no call may be made."""
+        if self._opened_by is not None and (self._probing or self.state is BreakerState.OPEN):
+            kind, message = self._opened_by
+            raise kind(f"{message} It was not asked again: the circuit breaker is open.")
+
     def admit(self) -> int:
         """Let a call through, and return what `settle` wants to know it by.
 
-        Raises the error that opened the breaker if no call may be made.
+        Raises what `check` raises.
         """
-        if self._opened_by is not None:
-            if self._probing or self.state is BreakerState.OPEN:
-                kind, message = self._opened_by
-                raise kind(f"{message} It was not asked again: the circuit breaker is open.")
-            self._probing = True
+        self.check()
+        self._probing = self._opened_by is not None
         return self._openings
 
     def settle(self, admitted: int, error: BaseException | None) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from imgsvc.errors import (
     ProviderAccessDenied,
     ProviderBadAnswer,
+    ProviderBusy,
     ProviderConnectionLost,
     ProviderError,
     ProviderKeyRejected,
@@ -64,6 +65,8 @@ class Rule:
 POLICY: Mapping[type[ProviderError], Rule] = {
     # nobody to ask
     ProviderNotConfigured: Rule(),
+    # nothing was asked: the wait for a turn would have taken too long
+    ProviderBusy: Rule(),
     # the account: no call will work before somebody has done something about it
     ProviderOutOfCredit: Rule(breaker=Effect.OPENS, alert=True),
     ProviderKeyRejected: Rule(breaker=Effect.OPENS, alert=True),

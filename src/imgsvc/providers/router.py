@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 
 import structlog
@@ -21,8 +21,9 @@ from imgsvc.providers.base import (
 )
 from imgsvc.providers.breaker import Breaker, Breakers, BreakerState
 from imgsvc.providers.catalogue import Catalogue, Choice
+from imgsvc.providers.limiter import Limiter, Limits
 from imgsvc.providers.local import LocalProvider
-from imgsvc.providers.policy import POLICY, Reaction, RoutingConfig, retry_wait
+from imgsvc.providers.policy import LONGEST_WAIT, POLICY, Reaction, RoutingConfig, retry_wait
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -36,6 +37,7 @@ class EditRouter:
         local: LocalProvider,
         config: RoutingConfig,
         *,
+        limits: Mapping[str, Limits] | None = None,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
@@ -47,6 +49,12 @@ class EditRouter:
         self._sleep = sleep
         self._chance = chance
         self.breakers = Breakers(config, clock)
+        given = limits or {}
+        self.limiters: Mapping[str, Limiter] = {
+            provider.name: Limiter(given.get(provider.name, Limits()), clock)
+            for provider in providers
+        }
+        """Who waits for a provider and who is with it, by its name."""
         self.calls: Counter[tuple[str, str]] = Counter()
         """Calls that have ended, by provider and outcome."""
 
@@ -93,46 +101,49 @@ class EditRouter:
     ) -> Edited:
         """Return the picture, after as many calls as the policy allows."""
         provider, model = choice.provider, choice.model
+        limiter = self.limiters[provider.name]
         retried: Counter[str] = Counter()
         while True:
             breaker = self.breakers.of(provider.name, model.name)
-            admitted = breaker.admit()
-            try:
-                return await self._call(choice, request, breaker, admitted, observer)
-            except ProviderError as error:
-                wait = retry_wait(
-                    error,
-                    self._config,
-                    retried=retried[error.code],
-                    left=until - self._clock(),
-                    chance=self._chance(),
-                )
-                if wait is None or breaker.state is BreakerState.OPEN:
-                    raise
-                retried[error.code] += 1
-                seconds = round(wait, 3)
-                _log.info(
-                    "provider_retry",
-                    provider=provider.name,
-                    model=model.name,
-                    error=error.kind,
-                    wait=seconds,
-                )
-                observer.provider_retry(
-                    ProviderRetry(provider=provider.name, error=error.code, wait=seconds)
-                )
+            now = self._clock()
+            turn = limiter.turn(until=now + LONGEST_WAIT * (until - now), check=breaker.check)
+            async with turn as waited:
+                try:
+                    return await self._call(choice, request, breaker, waited, observer)
+                except ProviderError as error:
+                    self._tell_others(error, breaker, limiter)
+                    wait = retry_wait(
+                        error,
+                        self._config,
+                        retried=retried[error.code],
+                        left=until - self._clock(),
+                        chance=self._chance(),
+                    )
+                    if wait is None or breaker.state is BreakerState.OPEN:
+                        raise
+                    retried[error.code] += 1
+                    _note_retry(choice, error, wait, observer)
             await self._sleep(wait)
+
+    def _tell_others(self, error: ProviderError, breaker: Breaker, limiter: Limiter) -> None:
+        """Spare those who wait for the same provider what this call has met."""
+        if error.retry_after:
+            wait = min(error.retry_after, self._config.max_wait)
+            limiter.hold_back(self._clock() + wait)
+        if breaker.state is BreakerState.OPEN:
+            limiter.look_again()
 
     async def _call(
         self,
         choice: Choice,
         request: EditRequest,
         breaker: Breaker,
-        admitted: int,
+        waited: float,
         observer: Observer,
     ) -> Edited:
         """Ask once, and note how it ended."""
         provider, model = choice.provider, choice.model
+        admitted = breaker.admit()
         started, error = self._clock(), None
         try:
             return await provider.edit(request, model)
@@ -147,6 +158,7 @@ class EditRouter:
                     provider=provider.name,
                     model=model.name,
                     seconds=round(self._clock() - started, 3),
+                    waited=round(waited, 3),
                     error=None if error is None else _outcome(error),
                     cost_unknown=_is_cost_unknown(error),
                     categories=(
@@ -154,6 +166,18 @@ class EditRouter:
                     ),
                 )
             )
+
+
+def _note_retry(choice: Choice, error: ProviderError, wait: float, observer: Observer) -> None:
+    name, seconds = choice.provider.name, round(wait, 3)
+    _log.info(
+        "provider_retry",
+        provider=name,
+        model=choice.model.name,
+        error=error.kind,
+        wait=seconds,
+    )
+    observer.provider_retry(ProviderRetry(provider=name, error=error.code, wait=seconds))
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -39,12 +39,14 @@ class _Service(Collector):
         """Yield the figures as they are now."""
         stats = self.backend.stats()
         yield InfoMetricFamily("imgsvc", "What runs here", value={"version": __version__})
-        yield _by_state(
+        yield _by(
+            "state",
             "imgsvc_jobs",
             "Jobs that wait for a worker, and jobs in work",
             {"queued": stats.queued, "running": stats.running},
         )
-        yield _by_state(
+        yield _by(
+            "state",
             "imgsvc_callbacks",
             "Callbacks still to be delivered, and callbacks given up",
             {"pending": stats.callbacks_pending, "dead": stats.callbacks_dead},
@@ -60,6 +62,18 @@ class _Service(Collector):
             value=self.spool.limit,
         )
         yield _calls(self.router)
+        yield _by(
+            "provider",
+            "imgsvc_provider_waiting",
+            "Edits that wait for their turn at an image API",
+            {name: limiter.waiting for name, limiter in self.router.limiters.items()},
+        )
+        yield _by(
+            "provider",
+            "imgsvc_provider_in_flight",
+            "Edits that are in work at an image API",
+            {name: limiter.in_flight for name, limiter in self.router.limiters.items()},
+        )
         yield _breakers(self.router)
 
 
@@ -85,8 +99,8 @@ def _breakers(router: EditRouter) -> GaugeMetricFamily:
     return family
 
 
-def _by_state(name: str, documentation: str, counts: dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, documentation, labels=["state"])
-    for state, count in counts.items():
-        family.add_metric([state], count)
+def _by(label: str, name: str, documentation: str, counts: dict[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
     return family

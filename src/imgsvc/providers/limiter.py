@@ -1,0 +1,125 @@
+"""How fast, and how many at once, a provider is asked: whoever comes too early waits.
+
+At most so many calls begin in any 60 seconds, counted exactly. A leaky bucket, that of
+aiolimiter say, is no such limit: it lets a whole bucket through at once, and within the
+same minute whatever has leaked since, twice what the account allows.
+
+Nobody is handed a turn: the first in the queue takes its own when it runs, so that one
+who is cancelled has nothing that could be lost. All this happens in one event loop,
+between two awaits, and needs no lock.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+
+from imgsvc.errors import ProviderBusy
+
+WINDOW = 60.0
+"""Seconds in which `Limits.requests_per_minute` calls may begin."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What the account with a provider allows; None allows any number."""
+
+    requests_per_minute: int | None = None
+    max_in_flight: int | None = None
+
+
+class Limiter:
+    """Lets calls of one provider begin, first come, first served."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._starts: deque[float] = deque(maxlen=limits.requests_per_minute or 0)
+        self._queue: deque[asyncio.Event] = deque()  # of each who waits: set to look again
+        self._in_flight = 0
+        self._held_until = -inf
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        return len(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls have begun and not ended."""
+        return self._in_flight
+
+    @asynccontextmanager
+    async def turn(self, *, until: float, check: Callable[[], None]) -> AsyncIterator[float]:
+        """Wait for a turn, and have it while the context lasts; yield the seconds it took.
+
+        `check` is asked before the wait, at the end of it, and whenever `look_again` says
+        so; what it raises ends the wait. Nothing else runs between its last answer and the
+        block. Raises ProviderBusy if the turn cannot come before the clock shows `until`:
+        at once if that is clear at once.
+        """
+        came = self._clock()
+        await self._wait(until, check)
+        self._starts.append(self._clock())
+        self._in_flight += 1
+        try:
+            yield self._clock() - came
+        finally:
+            self._in_flight -= 1
+            self._wake_first()
+
+    def hold_back(self, until: float) -> None:
+        """Let no call begin until the clock shows `until`."""
+        self._held_until = max(self._held_until, until)
+        self.look_again()  # some may hear at once that their turn comes too late
+
+    def look_again(self) -> None:
+        """Have everyone who waits find out whether to go on waiting."""
+        for look in self._queue:
+            look.set()
+
+    async def _wait(self, until: float, check: Callable[[], None]) -> None:
+        look = asyncio.Event()
+        self._queue.append(look)
+        try:
+            while True:
+                check()
+                now = self._clock()
+                moment = self._next_moment(look, now)
+                if moment <= now:
+                    return
+                ahead = self._queue.index(look)
+                if now >= until or self._earliest(ahead, now) >= until:
+                    raise ProviderBusy
+                look.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(moment, until) - now):
+                        await look.wait()
+        finally:
+            self._queue.remove(look)
+            self._wake_first()
+
+    def _next_moment(self, look: asyncio.Event, now: float) -> float:
+        """Return when it is this one's turn, unless it is told before to look again."""
+        full = self._in_flight == self._limits.max_in_flight
+        return inf if full or look is not self._queue[0] else self._earliest(0, now)
+
+    def _earliest(self, ahead: int, now: float) -> float:
+        """Return when a call can begin at the earliest that has so many others before it."""
+        moment = max(now, self._held_until)
+        allowed = self._limits.requests_per_minute
+        if allowed is None:
+            return moment
+        minutes, place = divmod(ahead, allowed)
+        # The start that has to be a minute ago, once all before it have begun as well.
+        index = len(self._starts) - allowed + place
+        if index >= 0:
+            moment = max(moment, self._starts[index] + WINDOW)
+        return moment + minutes * WINDOW
+
+    def _wake_first(self) -> None:
+        if self._queue:
+            self._queue[0].set()

@@ -1,0 +1,19 @@
+import pytest
+
+from imgsvc.jobs.story import Story
+from imgsvc.providers import ProviderCall
+from jobs.backends import accept
+from jobs.runners import RecordingBackend
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest.mark.parametrize(("waited", "told"), [(0.0, {}), (1.0, {}), (1.5, {"waited": 1.5})])
+async def test_a_wait_for_a_turn_is_told_of_if_it_took_more_than_a_second(
+    backend: RecordingBackend, waited: float, told: dict[str, float]
+) -> None:
+    job = await accept(backend)
+    story = Story(backend=backend, job_id=job.id)
+    story.provider_called(ProviderCall(provider="openai", model="m", seconds=2, waited=waited))
+    called = (await backend.events(job.id, after=1, limit=1))[0]
+    assert dict(called.data) == {"provider": "openai", "model": "m", "seconds": 2} | told
