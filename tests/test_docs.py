@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from imgsvc.config import ALIASES, CONFIG_VARIABLE, PREFIX, Settings, load_settings
+from imgsvc.providers import Automatic1111Config
 from imgsvc.storage import FilesystemConfig, S3Config
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,8 @@ NOT_FIXED = {
     "openai.models": "those that are known and not taken away yet",
     "providers": "there are none unless they are configured",
 }
+KINDS_OF_PROVIDERS: dict[str, type[BaseModel]] = {"automatic1111": Automatic1111Config}
+"""Those with keys of their own; openai's are those of [openai]."""
 
 
 def keys_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -137,6 +140,53 @@ def test_every_key_is_documented_with_its_variables_and_its_default(kind: type[B
 def test_no_other_keys_are_documented() -> None:
     known = set(keys_of(FilesystemConfig)) | set(keys_of(S3Config))
     assert {key for _, key in documented_keys()} == known
+
+
+every_kind_of_provider = pytest.mark.parametrize("provider", KINDS_OF_PROVIDERS, ids=str)
+
+
+@every_kind_of_provider
+def test_the_example_has_every_key_of_a_kind_of_provider_with_its_default(provider: str) -> None:
+    entries = tomllib.loads(example(FilesystemConfig))["providers"]
+    (shown,) = (entry for entry in entries if entry["kind"] == provider)
+    fields = KINDS_OF_PROVIDERS[provider].model_fields
+    assert set(shown) == set(fields)
+    for key, field in fields.items():
+        if not field.is_required() and field.default is not None:
+            assert shown[key] == to_jsonable_python(field.default), key
+
+
+@every_kind_of_provider
+def test_every_key_of_a_kind_of_provider_is_documented_with_its_default(provider: str) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    (section,) = (
+        part
+        for part in page.split("\n### ")
+        if f'An entry of `[[providers]]` with `kind = "{provider}"`' in part
+    )
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .+ \|$", section, re.MULTILINE))
+    fields = KINDS_OF_PROVIDERS[provider].model_fields
+    assert set(rows) == set(fields)
+    for key, field in fields.items():
+        if field.is_required():
+            assert rows[key] == "required"
+        elif field.default is None:
+            assert rows[key] == "not set"
+        else:
+            assert json.loads(rows[key].strip("`")) == to_jsonable_python(field.default), key
+
+
+def test_the_configurations_in_the_page_on_providers_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "providers.md").read_text()
+    examples = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = set()
+    for text in examples:
+        (tmp_path / "example.toml").write_text(text)
+        shown |= {entry.kind for entry in load_settings(tmp_path / "example.toml").providers}
+    assert shown >= set(KINDS_OF_PROVIDERS)
 
 
 def events_of_the_program() -> Iterator[tuple[str, set[str]]]:

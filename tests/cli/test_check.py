@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from imgsvc.cli.check import check
+from standins.automatic1111 import automatic1111_standin
+from standins.configuration import toml
 from standins.openai import OpenAIStandin, openai_standin
 from standins.receiver import Receiver, reply
 from standins.s3 import S3Server
@@ -84,7 +86,7 @@ async def test_bucket_and_image_api_are_really_tried(
     assert await check(None, connect=True, callback_url=None) == 0
     output = capsys.readouterr().out
     assert "ok    storage: put, get, presign, delete in checked" in output
-    assert "ok    provider: key and model gpt-image-2" in output
+    assert "ok    provider: openai answers, and has gpt-image-2" in output
     listed = s3_server.client.list_objects_v2(Bucket="checked")
     assert listed["KeyCount"] == 0
 
@@ -126,3 +128,28 @@ async def test_a_callback_address_that_may_not_be_called_is_said(
 ) -> None:
     assert await check(None, connect=True, callback_url="http://10.0.0.1/x") == 1
     assert "ForbiddenUrl" in capsys.readouterr().out
+
+
+async def test_every_image_api_is_tried(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with automatic1111_standin(auth=False) as there, automatic1111_standin(api=False) as off:
+        file = toml(
+            f"""
+            [[providers]]
+            kind = "automatic1111"
+            name = "there"
+            base_url = "{there.url}"
+            models = ["sd_xl_base_1.0", "v1-5-inpainting"]
+            [[providers]]
+            kind = "automatic1111"
+            name = "off"
+            base_url = "{off.url}"
+            models = ["sd_xl_base_1.0"]
+            """,
+            str(tmp_path / "imgsvc.toml"),
+        )
+        assert await check(file, connect=True, callback_url=None) == 1
+    output = capsys.readouterr().out
+    assert "ok    provider: there, models sd_xl_base_1.0, v1-5-inpainting" in output
+    assert "ok    provider: there answers, and has sd_xl_base_1.0" in output
+    assert "FAIL  provider: off answers, and has sd_xl_base_1.0: ProviderModelNotFound" in output
+    assert "--api" in output

@@ -25,7 +25,7 @@ from imgsvc.config import Settings, load_settings, secret_values
 from imgsvc.errors import ConfigurationError, ImgsvcError, StorageError, describe
 from imgsvc.imaging.pool import open_image_pool
 from imgsvc.logs import LogsConfig, configure_logging
-from imgsvc.providers import open_openai
+from imgsvc.providers import open_provider
 from imgsvc.storage import FilesystemStorage, S3Config, Storage
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _Report:
 async def check(config: Path | None, *, connect: bool, callback_url: str | None) -> int:
     """Print what is right and what is wrong; return 0 if nothing is wrong, else 1.
 
-    With `connect`, try the image processes, the storage and the image API; with
+    With `connect`, try the image processes, the storage and the image APIs; with
     `callback_url`, the receiver there.
     """
     report = _Report()
@@ -79,7 +79,7 @@ async def check(config: Path | None, *, connect: bool, callback_url: str | None)
     _check_plain(settings, report)
     if connect:
         await _check_storage(settings, report)
-        await _check_provider(settings, report)
+        await _check_providers(settings, report)
     if callback_url is not None:
         await _check_callback(settings, callback_url, report)
     return 1 if report.failed else 0
@@ -96,10 +96,10 @@ def _check_plain(settings: Settings, report: _Report) -> None:
         report.ok(f"storage: s3 at {storage.endpoint}, results in bucket {storage.output_bucket}")
     else:
         report.ok("storage: filesystem; results are served under /files/ by this server")
-    if settings.openai.api_key is None:
+    if not settings.image_apis:
         report.note("provider: local demo engine; set OPENAI_API_KEY to edit for real")
-    else:
-        report.ok(f"provider: openai, model {settings.openai.model}")
+    for api in settings.image_apis:
+        report.ok(f"provider: {api.name}, models {', '.join(api.offered)}")
     if not server.is_loopback and server.public_url is None:
         report.note("server.public_url is not set: links will name the listening address")
     if not server.is_loopback:
@@ -165,17 +165,19 @@ async def _follow(storage: Storage, link: str, key: str) -> None:
         raise StorageError("The signed link could not be fetched.") from exc
 
 
-async def _check_provider(settings: Settings, report: _Report) -> None:
+async def _check_providers(settings: Settings, report: _Report) -> None:
     with report.trying("images: a process starts"):
         async with open_image_pool(settings.images, processes=1) as pool:
-            if settings.openai.api_key is None:
-                return
-            failed = report.failed
-            with report.trying(f"provider: key and model {settings.openai.model}"):
-                async with open_openai(settings.openai, pool) as provider:
-                    await provider.probe()
-            if report.failed > failed and settings.openai.base_url is not None:
-                report.note(f"OPENAI_BASE_URL is {settings.openai.base_url}; it often ends in /v1")
+            for api in settings.image_apis:
+                failed = report.failed
+                with report.trying(
+                    f"provider: {api.name} answers, and has {next(iter(api.offered))}"
+                ):
+                    async with open_provider(api, pool) as provider:
+                        await provider.probe()
+                if report.failed > failed and api.base_url is not None:
+                    hint = "; it often ends in /v1" if api.kind == "openai" else ""
+                    report.note(f"the URL of {api.name} is {api.base_url}{hint}")
 
 
 async def _check_callback(settings: Settings, url: str, report: _Report) -> None:

@@ -26,7 +26,13 @@ from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.jobs import BackendConfig, FetchConfig, WorkersConfig
 from imgsvc.logs import LogsConfig
-from imgsvc.providers import LocalConfig, OpenAIConfig, PromptsConfig, RoutingConfig
+from imgsvc.providers import (
+    LocalConfig,
+    OpenAIConfig,
+    PromptsConfig,
+    ProviderChoice,
+    RoutingConfig,
+)
 from imgsvc.storage import FilesystemConfig, S3Config, StorageConfig
 from imgsvc.web.config import ServerConfig
 
@@ -53,7 +59,7 @@ class Settings(BaseSettings):
     images: ImagesConfig = Field(default_factory=ImagesConfig)
     image_url: FetchConfig = Field(default_factory=FetchConfig)
     openai: OpenAIConfig = Field(default_factory=OpenAIConfig)
-    providers: list[OpenAIConfig] = Field(
+    providers: list[ProviderChoice] = Field(
         default_factory=list,
         description="Further image APIs, in the order in which they step in for one another.",
     )
@@ -103,10 +109,10 @@ class Settings(BaseSettings):
         )
 
     @property
-    def image_apis(self) -> list[OpenAIConfig]:
+    def image_apis(self) -> list[ProviderChoice]:
         """All image APIs in the order in which they are asked."""
         first = [] if self.openai.api_key is None else [self.openai]
-        return first + self.providers
+        return [*first, *self.providers]
 
     @property
     def egress(self) -> EgressPolicy:

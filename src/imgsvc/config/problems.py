@@ -3,12 +3,17 @@
 import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from imgsvc.config.names import ALIASES, PREFIX
 from imgsvc.config.sources import room_fields
+from imgsvc.providers import Model, ProviderChoice
+
+_KINDS_BEHIND = {"storage": 1, "providers": 2}
+"""How far into a path the table is of which there are several kinds: [[providers]] is a list."""
 
 
 def misspelt_aliases() -> Iterator[str]:
@@ -31,19 +36,23 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not path:
         return message  # two rooms do not go together, and it names their keys itself
-    if path[0] == "storage" and len(path) > 1:
-        kind = path.pop(1)  # the union of storages puts it between the room and the key
+    table = _KINDS_BEHIND.get(path[0], len(path))
+    if len(path) > table:
+        kind = path.pop(table)  # the union of kinds puts it between the table and the key
     key = ".".join(path)
-    where = " or ".join(_names(path[:2]))  # what is deeper is a place in a list or table
+    # What is deeper is a place in a list or table.
+    where = " or ".join(_names(path[:1] if path[0] == "providers" else path[:2]))
     match error["type"]:
         case "missing":
             return f"{key} is missing: set {where}"
         case "extra_forbidden":
             return _explain_unknown(path, kind, settings_cls)
         case "union_tag_invalid":
-            return f"storage.kind: should be one of {error['ctx']['expected_tags']}"
+            return f"{key}.kind: should be one of {error['ctx']['expected_tags']}"
         case "model_type" | "model_attributes_type":
-            return f"{key}: should be a table, in the environment {where}__KEY for each of its keys"
+            variables = f"in the environment {where}__KEY for each of its keys"
+            how = "as in [[providers]]" if path[0] == "providers" else variables
+            return f"{key}: should be a table, {how}"
         case "list_type" | "dict_type":
             where += ", as JSON"
     return f"{key}: {message[0].lower()}{message[1:]} (set by {where})"
@@ -54,14 +63,32 @@ def _explain_unknown(path: list[str], kind: str, settings_cls: type[BaseModel]) 
     own = names[-1]
     given = [v for v in sorted(os.environ) if v in names or f"{v.upper()}__".startswith(f"{own}__")]
     called = f"{key} ({', '.join(given)})" if given else key
-    known: Iterable[str] = (
-        room_fields(settings_cls, path[0]) if len(path) > 1 else settings_cls.model_fields
-    )
-    if path[-1] in known:
-        return f"{called} does not go with storage.kind = {kind}"
+    known = set(_keys_beside(path, settings_cls))
+    if path[0] in _KINDS_BEHIND and path[-1] in known:
+        table = ".".join(path[: _KINDS_BEHIND[path[0]]])
+        return f"{called} does not go with {table}.kind = {kind}"
     near = get_close_matches(path[-1].lower(), known, n=1)
     meant = f"; did you mean {'.'.join([*path[:-1], *near])}?" if near else ""
     return f"{called}: there is no such setting{meant}"
+
+
+def _keys_beside(path: list[str], settings_cls: type[BaseModel]) -> Iterable[str]:
+    """Return the keys of the table that a path leads into, of all its kinds."""
+    if len(path) == 1:
+        return settings_cls.model_fields
+    if "models" in path[:-1]:
+        return Model.model_fields
+    return (
+        _keys_of(ProviderChoice) if path[0] == "providers" else room_fields(settings_cls, path[0])
+    )
+
+
+def _keys_of(annotation: object) -> Iterator[str]:
+    """Yield the keys of all models that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from annotation.model_fields
+    for part in get_args(annotation):
+        yield from _keys_of(part)
 
 
 def _names(path: list[str]) -> list[str]:

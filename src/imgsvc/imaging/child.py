@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from imgsvc.errors import ImageTooComplex
-from imgsvc.imaging import editing, gate, ops
+from imgsvc.imaging import editing, exchange, gate, ops
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ WARM = (
     TiffImagePlugin,
     WebPImagePlugin,
     editing,
+    exchange,
     gate,
     ops,
 )

@@ -1,9 +1,13 @@
 """Who edits the pictures: an image API, and a local engine that steps in for it."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from imgsvc.imaging.pool import ImagePool
+from imgsvc.providers.automatic1111 import Automatic1111Config, open_automatic1111
 from imgsvc.providers.base import (
     LOCAL,
     Edited,
@@ -26,8 +30,15 @@ from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.prompts import PromptFilter, PromptsConfig, open_prompt_filter
 from imgsvc.providers.router import EditRouter
 
+ProviderChoice = Annotated[
+    Annotated[OpenAIConfig | Automatic1111Config, Field(discriminator="kind")],
+    # An entry that says nothing of its kind is a server with OpenAI's wire format.
+    BeforeValidator(lambda entry: {"kind": "openai"} | entry if isinstance(entry, dict) else entry),
+]
+
 __all__ = [
     "LOCAL",
+    "Automatic1111Config",
     "BreakerState",
     "BreakerStatus",
     "Breakers",
@@ -48,21 +59,32 @@ __all__ = [
     "PromptsConfig",
     "Provider",
     "ProviderCall",
+    "ProviderChoice",
     "ProviderRetry",
     "RoutingConfig",
     "Usage",
     "open_openai",
     "open_prompt_filter",
+    "open_provider",
     "open_router",
 ]
 
 
+def open_provider(config: ProviderChoice, pool: ImagePool) -> AbstractAsyncContextManager[Provider]:
+    """Return the provider of this configuration, to be entered."""
+    match config:
+        case OpenAIConfig():
+            return open_openai(config, pool)
+        case Automatic1111Config():
+            return open_automatic1111(config, pool)
+
+
 @asynccontextmanager
 async def open_router(
-    configs: Sequence[OpenAIConfig], routing: RoutingConfig, local: LocalConfig, pool: ImagePool
+    configs: Sequence[ProviderChoice], routing: RoutingConfig, local: LocalConfig, pool: ImagePool
 ) -> AsyncIterator[EditRouter]:
     """Yield the router to these providers, in their order; without any, the local engine edits."""
     async with AsyncExitStack() as stack:
-        providers = [await stack.enter_async_context(open_openai(each, pool)) for each in configs]
+        providers = [await stack.enter_async_context(open_provider(each, pool)) for each in configs]
         limits = {each.name: each.limits for each in configs}
         yield EditRouter(providers, LocalProvider(pool, local), routing, limits=limits)

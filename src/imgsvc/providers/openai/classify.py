@@ -8,9 +8,6 @@ Only the names of categories are taken out of it, once moderation is known to ha
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import isfinite
 
 import aiohttp
 import httpx2
@@ -33,6 +30,7 @@ from imgsvc.errors import (
     ProviderUnreachable,
 )
 from imgsvc.providers.categories import refused_categories
+from imgsvc.providers.retry_after import retry_after
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {
     # money
@@ -108,7 +106,7 @@ def classify(exc: BaseException, *, model: str | None = None) -> ProviderError:
         return ProviderRefusedContent(message, categories=categories)
     message = _message(kind, exc, model)
     if kind is ProviderRateLimited and isinstance(exc, openai.APIStatusError):
-        return ProviderRateLimited(message, retry_after=_retry_after(exc.response.headers))
+        return ProviderRateLimited(message, retry_after=retry_after(exc.response.headers))
     return kind(message)
 
 
@@ -190,39 +188,3 @@ def _message(
         details.append(f"request {request_id}")
     message = kind().message
     return f"{message} ({', '.join(details)})" if details else message
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in seconds that the headers ask for (RFC 9110, section 10.2.3).
-
-    ``Retry-After-Ms`` is OpenAI's own, more precise form. A date is taken relative to
-    the answer's own, so that a wrong clock here or there does not matter.
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    seconds = _number(value)
-    if seconds is not None:
-        return seconds
-    until = _date(value)
-    if until is None:
-        return None
-    now = _date(headers.get("date")) or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds())
-
-
-def _number(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if isfinite(number) and number >= 0 else None
-
-
-def _date(value: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value or "")
-    except (ValueError, OverflowError):  # the latter for a zone beyond all bounds
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,25 @@
+"""Keys of the configuration that several kinds of providers have."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise ValueError("may hold visible ASCII characters only")
+    return secret
+
+
+def _check_base_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#@]*", url):
+        raise ValueError("should be an http or https URL without a password or a query")
+    return url.rstrip("/")
+
+
+HeaderSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
+"""A secret that goes into a header of HTTP."""
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+"""Where a server is; without a slash at its end."""

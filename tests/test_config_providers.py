@@ -1,0 +1,71 @@
+"""What is wrong with an entry of [[providers]], in plain words."""
+
+from pathlib import Path
+
+import pytest
+
+from imgsvc.config import load_settings
+from imgsvc.providers import Automatic1111Config, OpenAIConfig
+from standins.configuration import problems, toml
+
+WEB_UI = """
+[[providers]]
+kind = "automatic1111"
+base_url = "http://127.0.0.1:7860"
+models = ["v1-5-inpainting"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_kind_chooses_which_keys_an_entry_has() -> None:
+    toml(WEB_UI + '[[providers]]\nname = "gateway"\napi_key = "k"\n')
+    first, second = load_settings().providers
+    assert isinstance(first, Automatic1111Config)
+    assert isinstance(second, OpenAIConfig)
+
+
+def test_an_unknown_kind_is_named_with_those_there_are() -> None:
+    toml('[[providers]]\nkind = "automatic1112"\n')
+    (problem,) = problems()
+    assert problem.startswith("providers.0.kind: should be one of 'openai', 'automatic1111'")
+
+
+def test_a_key_that_is_missing_is_named() -> None:
+    toml('[[providers]]\nkind = "automatic1111"\nmodels = ["a"]\n')
+    (problem,) = problems()
+    assert problem.startswith("providers.0.base_url is missing")
+
+
+def test_a_misspelt_key_is_named_with_the_nearest() -> None:
+    toml(WEB_UI + 'negativ_prompt = "blurry"\n')
+    (problem,) = problems()
+    assert problem.startswith("providers.0.negativ_prompt: there is no such setting;")
+    assert problem.endswith("did you mean providers.0.negative_prompt?")
+
+
+def test_a_misspelt_key_of_a_model_is_named_with_the_nearest() -> None:
+    toml(WEB_UI.replace('["v1-5-inpainting"]', '[{ name = "a", mask = false }]'))
+    (problem,) = problems()
+    assert problem.startswith("providers.0.models.0.mask: there is no such setting;")
+    assert problem.endswith("did you mean providers.0.models.0.masks?")
+
+
+def test_a_key_of_another_kind_is_told_apart_from_a_misspelt_one() -> None:
+    toml(WEB_UI + 'quality = "high"\n')
+    assert problems() == ["providers.0.quality does not go with providers.0.kind = automatic1111"]
+
+
+def test_an_entry_that_is_no_table_is_told_so() -> None:
+    toml("providers = [1]\n")
+    assert problems() == ["providers.0: should be a table, as in [[providers]]"]
+
+
+def test_a_key_of_a_room_in_one_of_its_models_is_just_unknown() -> None:
+    toml('[openai]\nmodels = [{ name = "a", quality = "high" }]\n')
+    (problem,) = problems()
+    assert problem.startswith("openai.models.0.quality")
+    assert "there is no such setting" in problem
