@@ -31,7 +31,9 @@ def test_the_kind_chooses_which_keys_an_entry_has() -> None:
 def test_an_unknown_kind_is_named_with_those_there_are() -> None:
     toml('[[providers]]\nkind = "automatic1112"\n')
     (problem,) = problems()
-    assert problem.startswith("providers.0.kind: should be one of 'openai', 'automatic1111'")
+    assert problem.startswith(
+        "providers.0.kind: should be one of 'openai', 'automatic1111', 'huggingface'"
+    )
 
 
 def test_a_key_that_is_missing_is_named() -> None:
@@ -69,3 +71,12 @@ def test_a_key_of_a_room_in_one_of_its_models_is_just_unknown() -> None:
     (problem,) = problems()
     assert problem.startswith("openai.models.0.quality")
     assert "there is no such setting" in problem
+
+
+def test_a_kind_whose_extra_is_not_installed_is_told_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imgsvc.providers.huggingface.config.INSTALLED", False)
+    toml('[[providers]]\nkind = "huggingface"\napi_key = "k"\nmodels = ["a/b"]\n')
+    (problem,) = problems()
+    assert problem.startswith("providers.0.kind: needs the extra `huggingface`: pip install")

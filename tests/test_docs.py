@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from imgsvc.config import ALIASES, CONFIG_VARIABLE, PREFIX, Settings, load_settings
-from imgsvc.providers import Automatic1111Config
+from imgsvc.providers import Automatic1111Config, HuggingFaceConfig
 from imgsvc.storage import FilesystemConfig, S3Config
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,10 @@ NOT_FIXED = {
     "openai.models": "those that are known and not taken away yet",
     "providers": "there are none unless they are configured",
 }
-KINDS_OF_PROVIDERS: dict[str, type[BaseModel]] = {"automatic1111": Automatic1111Config}
+KINDS_OF_PROVIDERS: dict[str, type[BaseModel]] = {
+    "automatic1111": Automatic1111Config,
+    "huggingface": HuggingFaceConfig,
+}
 """Those with keys of their own; openai's are those of [openai]."""
 
 

@@ -11,9 +11,16 @@ from PIL import Image, ImageChops
 from imgsvc import errors
 from imgsvc.errors import ProviderError
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import Automatic1111Config, OpenAIConfig, Provider, open_provider
-from standins import automatic1111
+from imgsvc.providers import (
+    Automatic1111Config,
+    HuggingFaceConfig,
+    OpenAIConfig,
+    Provider,
+    open_provider,
+)
+from standins import automatic1111, huggingface
 from standins.automatic1111 import automatic1111_standin
+from standins.huggingface import huggingface_standin
 from standins.openai import openai_standin
 
 
@@ -106,6 +113,21 @@ async def _automatic1111(pool: ImagePool) -> AsyncIterator[Subject]:
         )
 
 
+@asynccontextmanager
+async def _huggingface(pool: ImagePool) -> AsyncIterator[Subject]:
+    async with huggingface_standin() as standin:
+        config = HuggingFaceConfig.model_validate(
+            {"api_key": huggingface.TOKEN, "base_url": standin.url, "models": [huggingface.MODEL]}
+        )
+        yield Subject(
+            standin=standin,
+            config=config,
+            secret=huggingface.TOKEN,
+            sent=lambda: [(call.picture, None) for call in standin.calls],
+            pool=pool,
+        )
+
+
 OPENAI = Kind(
     name="openai",
     subject=_openai,
@@ -153,7 +175,33 @@ AUTOMATIC1111 = Kind(
     any_format=True,
     sizes={None: (96, 64), "auto": (96, 64), "64x128": (64, 128)},
 )
-KINDS = [OPENAI, AUTOMATIC1111]
+HUGGINGFACE = Kind(
+    name="huggingface",
+    subject=_huggingface,
+    failures={
+        "wrong_token": errors.ProviderKeyRejected,
+        "no_credits": errors.ProviderOutOfCredit,
+        "no_permission": errors.ProviderAccessDenied,
+        "no_model": errors.ProviderModelNotFound,
+        "gone": errors.ProviderModelNotFound,
+        "invalid": errors.ProviderRefusedParameter,
+        "bad_request": errors.ProviderRefusedParameter,
+        "too_large": errors.ProviderRefusedImage,
+        "rate_limited": errors.ProviderRateLimited,
+        "loading": errors.ProviderServerError,
+        "failed": errors.ProviderServerError,
+        "gateway": errors.ProviderServerError,
+        "gateway_timeout": errors.ProviderTimeout,
+        "empty": errors.ProviderBadAnswer,
+        "cut_short": errors.ProviderBadAnswer,
+        **TRICKS,
+    },
+    limit="imgsvc.providers.huggingface.provider.MAX_PICTURE_BYTES",
+    to_edit=None,
+    any_format=True,
+    sizes={None: (96, 64), "auto": (96, 64), "64x128": (64, 128)},
+)
+KINDS = [OPENAI, AUTOMATIC1111, HUGGINGFACE]
 
 
 def opened(content: bytes) -> Image.Image:

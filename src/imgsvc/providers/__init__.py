@@ -21,6 +21,7 @@ from imgsvc.providers.base import (
 )
 from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
 from imgsvc.providers.catalogue import Catalogue
+from imgsvc.providers.huggingface import HuggingFaceConfig
 from imgsvc.providers.limiter import Limits
 from imgsvc.providers.local import LocalConfig, LocalProvider
 from imgsvc.providers.models import Model
@@ -31,7 +32,7 @@ from imgsvc.providers.prompts import PromptFilter, PromptsConfig, open_prompt_fi
 from imgsvc.providers.router import EditRouter
 
 ProviderChoice = Annotated[
-    Annotated[OpenAIConfig | Automatic1111Config, Field(discriminator="kind")],
+    Annotated[OpenAIConfig | Automatic1111Config | HuggingFaceConfig, Field(discriminator="kind")],
     # An entry that says nothing of its kind is a server with OpenAI's wire format.
     BeforeValidator(lambda entry: {"kind": "openai"} | entry if isinstance(entry, dict) else entry),
 ]
@@ -48,6 +49,7 @@ __all__ = [
     "EditResult",
     "EditRouter",
     "Edited",
+    "HuggingFaceConfig",
     "Limits",
     "LocalConfig",
     "LocalProvider",
@@ -77,6 +79,12 @@ def open_provider(config: ProviderChoice, pool: ImagePool) -> AbstractAsyncConte
             return open_openai(config, pool)
         case Automatic1111Config():
             return open_automatic1111(config, pool)
+        case HuggingFaceConfig():
+            from imgsvc.providers.huggingface.provider import (  # noqa: PLC0415 - needs an extra
+                open_huggingface,
+            )
+
+            return open_huggingface(config, pool)
 
 
 @asynccontextmanager

@@ -122,7 +122,7 @@ def explained(
     return error
 
 
-async def read_bytes(response: aiohttp.ClientResponse, limit: int = MAX_PICTURE_BYTES) -> bytes:
+async def read_bytes(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """Return the answer's body; raise ProviderBadAnswer as soon as it has more bytes than limit."""
     chunks: list[bytes] = []
     size = 0
