@@ -109,6 +109,20 @@ def test_the_example_as_it_is_changes_nothing(
     assert load_settings(ROOT / "config.example.toml").model_dump() == load_settings().model_dump()
 
 
+EXAMPLES = re.findall(
+    r"```toml\n(.*?)```", (ROOT / "docs" / "providers.md").read_text(), flags=re.DOTALL
+)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_the_examples_of_providers_load(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imgsvc.toml").write_text(text)
+    assert load_settings().model_dump() != load_settings(ROOT / "config.example.toml").model_dump()
+
+
 def documented_keys() -> dict[tuple[str, str], tuple[set[str], str]]:
     """Return variables and default of each row, by storage kind ("" elsewhere) and key."""
     rows: dict[tuple[str, str], tuple[set[str], str]] = {}

@@ -30,13 +30,12 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
 
 from standins.moderation_wire import check_question, judgement
+from standins.openai_dialects import OPENAI, Dialect, invert_masked
 from standins.openai_wire import (
     API_KEY,
     FAILURES,
     FILES,
     MAX_IMAGE_BYTES,
-    MODELS,
-    PARAMETERS,
     TRICKS,
     Call,
     Failure,
@@ -53,9 +52,16 @@ class OpenAIStandin:
     """The running stand-in: what it was asked, and how it shall behave."""
 
     def __init__(
-        self, *, api_key: str, latency: float, answer: bytes | None, remember: int | None
+        self,
+        *,
+        api_key: str,
+        latency: float,
+        answer: bytes | None,
+        remember: int | None,
+        dialect: Dialect,
     ) -> None:
         self.api_key = api_key
+        self.dialect = dialect
         self.latency = latency  # seconds every edit takes
         self.answer = answer  # the picture to answer with; None mirrors the one sent
         self.base_url = ""
@@ -104,8 +110,7 @@ class OpenAIStandin:
         self.paths.append(request.path)
         request_id = f"req_{len(self.paths):032x}"
         try:
-            if request.headers.get("Authorization") != f"Bearer {self.api_key}":
-                raise Refused(FAILURES["invalid_api_key"])  # noqa: TRY301 - answered below
+            self._check_head(request)
             response = await handler(request)
         except Refused as refusal:
             response = _error(refusal.failure)
@@ -114,9 +119,18 @@ class OpenAIStandin:
             response.headers["openai-processing-ms"] = str(int(1000 * (time.monotonic() - started)))
         return response
 
+    def _check_head(self, request: web.Request) -> None:
+        key = request.headers.get(self.dialect.header)
+        if key != f"{self.dialect.key_prefix}{self.api_key}":
+            raise Refused(FAILURES["invalid_api_key"])
+        if dict(request.query) != self.dialect.query:
+            raise Refused(Failure(status=404, code="404", message="Resource not found"))
+
     async def edits(self, request: web.Request) -> web.StreamResponse:
         """``POST /v1/images/edits``."""
-        call = await _read_call(request)
+        call = await _read_call(request, self.dialect)
+        if request.match_info.get("model", call.fields["model"]) != call.fields["model"]:
+            raise Refused(Failure(status=404, code="DeploymentNotFound"))
         self.calls.append(call)
         self.arrived.set()
         try:
@@ -148,11 +162,14 @@ class OpenAIStandin:
             raise Refused(FAILURES[self._always])
         if self._always == "web_page":
             return web.Response(text="<html></html>", content_type="text/html")
-        if model not in MODELS:
+        if model not in self.dialect.offered:
             raise Refused(FAILURES["model_not_found"])
-        return web.json_response(
-            {"id": model, "object": "model", "created": 1776000000, "owned_by": "system"}
-        )
+        return web.json_response(_description(model))
+
+    async def models(self, _request: web.Request) -> web.Response:
+        """``GET /v1/models``."""
+        names = self.dialect.listed or self.dialect.offered
+        return web.json_response({"object": "list", "data": [_description(n) for n in names]})
 
     async def _trick(self, request: web.Request, trick: str | None) -> web.Response | None:
         """Do what goes wrong before there is an answer of the API, or return None."""
@@ -174,7 +191,7 @@ class OpenAIStandin:
         if (tricked := await self._trick(request, trick)) is not None:
             return tricked
         picture = b"%PDF-1.7 no picture" * 9 if trick == "not_an_image" else await self._edit(call)
-        body = answer_body(call, picture, trick)
+        body = answer_body(call, picture, trick, with_usage=self.dialect.usage)
         if trick == "disconnect_mid_answer":
             return await _break_off(request, body)
         return web.Response(body=body, content_type="application/json")
@@ -182,7 +199,12 @@ class OpenAIStandin:
     async def _edit(self, call: Call) -> bytes:
         if self.answer is not None:
             return self.answer
-        output_format = call.fields.get("output_format", "png")
+        asked = call.fields.get("output_format", self.dialect.formats[0])
+        output_format = self.dialect.only_format or asked
+        if call.mask is not None:
+            images = call.image.data, call.mask.data
+            edits = self.dialect.mask_edits
+            return await asyncio.to_thread(invert_masked, *images, edits, output_format)
         size = call.fields.get("size", "auto")
         key = hashlib.sha256(call.image.data + f"{output_format} {size}".encode()).digest()
         if key not in self._edits:
@@ -207,14 +229,20 @@ def _error(failure: Failure) -> web.Response:
     return web.json_response({"error": error}, status=failure.status, headers=failure.headers)
 
 
-async def _read_call(request: web.Request) -> Call:
+def _description(model: str) -> dict[str, object]:
+    return {"id": model, "object": "model", "created": 1776000000, "owned_by": "system"}
+
+
+async def _read_call(request: web.Request, dialect: Dialect) -> Call:
     fields: dict[str, str] = {}
     uploads: dict[str, Upload] = {}
     async for part in await request.multipart():
         assert isinstance(part, BodyPartReader)
         name = (part.name or "").removesuffix("[]")
-        if name not in PARAMETERS:
-            raise refused("unknown_parameter", name)
+        if name not in dialect.parameters or (
+            name == "image" and part.name not in dialect.image_fields
+        ):
+            raise refused("unknown_parameter", part.name or "")
         data = bytes(await part.read())
         if name in FILES:
             content_type = part.headers.get("Content-Type", "application/octet-stream")
@@ -231,7 +259,9 @@ async def _read_call(request: web.Request) -> Call:
         mask=uploads.get("mask"),
         headers=dict(request.headers),
     )
-    check_call(call)
+    check_call(call, dialect.offered, "L" if dialect.mask_edits == "white" else "A")
+    if fields.get("output_format", dialect.formats[0]) not in dialect.formats:
+        raise refused("invalid_value", "output_format")
     return call
 
 
@@ -253,21 +283,26 @@ async def openai_standin(
     api_key: str = API_KEY,
     answer: bytes | None = None,
     remember: int | None = None,
+    dialect: Dialect = OPENAI,
 ) -> AsyncIterator[OpenAIStandin]:
     """Run the stand-in on loopback; port 0 takes a free one.
 
     `remember` bounds how many calls it keeps, pictures and all; None keeps every one.
     """
-    standin = OpenAIStandin(api_key=api_key, latency=latency, answer=answer, remember=remember)
+    standin = OpenAIStandin(
+        api_key=api_key, latency=latency, answer=answer, remember=remember, dialect=dialect
+    )
     app = web.Application(client_max_size=2 * MAX_IMAGE_BYTES, middlewares=[standin.front])
-    app.router.add_post("/v1/images/edits", standin.edits)
+    app.router.add_post(dialect.edits, standin.edits)
+    app.router.add_get(dialect.models, standin.models)
+    if not dialect.lists_only:
+        app.router.add_get(dialect.models + "/{model:.+}", standin.model)
     app.router.add_post("/v1/moderations", standin.moderations)
-    app.router.add_get("/v1/models/{model}", standin.model)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        standin.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        standin.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}{dialect.base}"
         yield standin
     finally:
         standin.close()

@@ -6,7 +6,7 @@ As strict as the real API about keys, models, parameters and picture types.
 import base64
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -179,18 +179,21 @@ def refused(code: str, param: str) -> Refused:
     return Refused(Failure(status=400, code=code, param=param, message=f"Refused: '{param}'."))
 
 
-def check_call(call: Call) -> None:
-    """Raise Refused for what the real API does not take."""
-    _check_fields(call.fields)
+def check_call(call: Call, models: Collection[str], mask_band: str) -> None:
+    """Raise Refused for what the real API does not take.
+
+    `mask_band` is the channel of a mask that says where to edit.
+    """
+    _check_fields(call.fields, models)
     _check_image(call.image)
     if call.mask is not None:
-        _check_mask(call.mask, call.image)
+        _check_mask(call.mask, call.image, mask_band)
 
 
-def _check_fields(fields: Mapping[str, str]) -> None:
+def _check_fields(fields: Mapping[str, str], models: Collection[str]) -> None:
     if not fields.get("prompt"):
         raise refused("missing_required_parameter", "prompt")
-    if fields.get("model") not in MODELS:
+    if fields.get("model") not in models:
         raise Refused(FAILURES["model_not_found"])
     for name, allowed in CHOICES.items():
         if name in fields and fields[name] not in allowed:
@@ -219,11 +222,11 @@ def _check_image(upload: Upload) -> None:
             raise Refused(FAILURES["invalid_image_file"])
 
 
-def _check_mask(mask: Upload, image: Upload) -> None:
+def _check_mask(mask: Upload, image: Upload, band: str) -> None:
     if mask.content_type != "image/png" or len(mask.data) >= MAX_MASK_BYTES:
         raise refused("invalid_value", "mask")
     with Image.open(io.BytesIO(mask.data)) as a, Image.open(io.BytesIO(image.data)) as b:
-        if a.format != "PNG" or "A" not in a.getbands() or a.size != b.size:
+        if a.format != "PNG" or a.size != b.size or band not in a.getbands():
             raise refused("invalid_value", "mask")
 
 
@@ -239,7 +242,7 @@ def mirror(data: bytes, output_format: str, size: str) -> bytes:
     return out.getvalue()
 
 
-def answer_body(call: Call, picture: bytes, trick: str | None) -> bytes:
+def answer_body(call: Call, picture: bytes, trick: str | None, *, with_usage: bool = True) -> bytes:
     """Return the JSON, put together by hand so that large pictures cost little."""
     if trick == "url_answer":
         data = b'[{"url":"https://example.com/picture.png"}]'
@@ -259,5 +262,8 @@ def answer_body(call: Call, picture: bytes, trick: str | None) -> bytes:
         b'{"input_tokens":323,"input_tokens_details":{"text_tokens":17,"image_tokens":306},'
         b'"output_tokens":1056,"total_tokens":1379}'
     )
-    body = b'{"created":1776000000,"data":%b,%b,"usage":%b}' % (data, settings.encode(), usage)
+    body = b'{"created":1776000000,"data":%b' % data
+    if settings:
+        body += b"," + settings.encode()
+    body += b',"usage":%b}' % usage if with_usage else b"}"
     return body[:-20] if trick == "broken_json" else body

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from imgsvc.errors import FieldError
 from imgsvc.imaging.formats import ImageFormat
+from imgsvc.imaging.masks import MaskEdits
 from imgsvc.providers.options import EditOptions
 
 Quality = Literal["auto", "low", "medium", "high", "xhigh", "max"]
@@ -40,9 +41,12 @@ class Model(BaseModel):
     any_size: bool = True  # and all others: multiples of 16 whose ratio is between 1:3 and 3:1
     qualities: tuple[Quality, ...] = ("auto", "low", "medium", "high")
     backgrounds: tuple[Background, ...] = ("auto", "opaque", "transparent")
-    formats: tuple[ResultFormat, ...] = (ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP)
+    formats: tuple[ResultFormat, ...] = Field(
+        (ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP), min_length=1
+    )
+    any_format: bool = False  # it chooses the format of its answer itself, which is converted
     masks: bool = True
-    mask_edits: Literal["transparent", "opaque", "white"] = "transparent"  # which part may change
+    mask_edits: MaskEdits = "transparent"
     image_field: Literal["image", "image[]"] = "image"  # the form field of the picture
     partial_images: int = Field(0, ge=0, le=3)  # how many it can stream before the result
     price: Price | None = None  # None: unknown

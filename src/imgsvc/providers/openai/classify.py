@@ -45,6 +45,8 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
     "rate_limit_exceeded": ProviderRateLimited,
     "slow_down": ProviderRateLimited,
     # moderation
+    "content_filter": ProviderRefusedContent,  # Azure's; so is the next one
+    "contentFilter": ProviderRefusedContent,
     "content_policy_violation": ProviderRefusedContent,
     "image_content_policy_violation": ProviderRefusedContent,
     "moderation_blocked": ProviderRefusedContent,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -57,6 +58,12 @@ class OpenAIConfig(ProviderConfig):
     ] = Field(
         None, description="URL of a compatible server, up to its `/v1`. Unset: OpenAI itself."
     )
+    api_version: str | None = Field(
+        None,
+        pattern=r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}(-preview)?$",
+        description="Version of Azure OpenAI's API, if it has one in its URL; `base_url` then ends"
+        " before `/openai`.",
+    )
     model: str = Field(
         "gpt-image-2", min_length=1, description="Model that edits where a request names none."
     )
@@ -84,6 +91,22 @@ class OpenAIConfig(ProviderConfig):
                 " that asks for none"
             )
         return url
+
+    @field_validator("api_version")
+    @classmethod
+    def _goes_with_a_resource(cls, version: str | None, info: ValidationInfo) -> str | None:
+        url = info.data.get("base_url", "")
+        if version is not None and (url is None or "/openai" in url):
+            raise ValueError(
+                "goes with a base_url that ends before /openai: https://NAME.openai.azure.com"
+            )
+        return version
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether models are deployments with names of their own."""
+        host = urlsplit(self.base_url or "").hostname or ""
+        return self.api_version is not None or host.endswith(".azure.com")
 
     @model_validator(mode="after")
     def _first_is_default(self) -> "OpenAIConfig":

@@ -16,7 +16,14 @@ import aiohttp
 import httpx2
 import pybase64
 import structlog
-from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from openai import (
+    AsyncAzureOpenAI,
+    AsyncOpenAI,
+    DefaultAioHttpClient,
+    NotFoundError,
+    OpenAIError,
+)
+from openai.pagination import AsyncPage
 from openai.types import Model as ModelDescription
 
 from imgsvc.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured
@@ -29,6 +36,8 @@ from imgsvc.providers.models import Model
 from imgsvc.providers.openai.answer import Answer, AnswerReader
 from imgsvc.providers.openai.classify import classify
 from imgsvc.providers.openai.config import OpenAIConfig
+from imgsvc.providers.openai.form import choices, mask_file, result_format
+from imgsvc.providers.results import finished
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -57,36 +66,36 @@ class OpenAIProvider:
         Raises ProviderError, ImageError or ImageProcessDied.
         """
         options, config = request.options, self._config
-        output_format = options.output_format or config.output_format
+        picture = await self._upload(request)
         parameters: dict[str, Any] = {
             "model": model.name,
             "prompt": request.prompt,
-            "image": await self._upload(request),
-            "quality": options.quality or config.quality,
-            "output_format": output_format.value,
+            "image": [picture] if model.image_field == "image[]" else picture,
             "n": 1,
-        }
-        if options.size is not None:
-            parameters["size"] = options.size
-        if options.background is not None:
-            parameters["background"] = options.background
+        } | choices(options, model, config)
         if request.mask is not None:
-            mask = await asyncio.to_thread(request.mask.read_bytes)
+            mask = await mask_file(request.mask, model, self._pool)
             parameters["mask"] = ("mask.png", io.BytesIO(mask), ImageFormat.PNG.media_type)
         answer = await self._call(parameters)
-        _check_result(answer.base64, output_format)
-        image = EncodedImage(format=output_format, content=answer.base64, is_base64=True)
+        image = await self._result(answer.base64, result_format(options, model, config), model)
         return Edited(image=image, usage=_usage(answer.usage))
 
     async def probe(self) -> None:
         """Ask for the configured model: free of charge, but with key and network.
 
-        Raises ProviderError.
+        Of Azure only key and network are tried: it does not tell what is deployed. Raises
+        ProviderError.
         """
         model = self._config.model
         with mapped(model):
             async with asyncio.timeout(self._config.timeout):
-                found: object = await self._client.models.retrieve(model)
+                try:
+                    found: object = await self._client.models.retrieve(model)
+                except NotFoundError:  # many servers have nothing but the list
+                    listed = await self._client.models.list()
+                    if not self._config.is_azure and model not in _names(listed):
+                        raise
+                    return
         if not isinstance(found, ModelDescription):
             raise ProviderBadAnswer("The image API's base URL leads to something else.")
 
@@ -103,6 +112,13 @@ class OpenAIProvider:
             content = await asyncio.to_thread(request.image.read_bytes)
         kind = sniff(content[:SNIFF_BYTES]) or request.info.format
         return upload_name(request.filename, kind), io.BytesIO(content), kind.media_type
+
+    async def _result(self, base64: bytes, wanted: ImageFormat, model: Model) -> EncodedImage:
+        """Return the API's picture, which has the format wanted or is given it."""
+        if model.any_format:
+            return await finished(base64, wanted, self._pool, is_base64=True)
+        _check_result(base64, wanted)
+        return EncodedImage(format=wanted, content=base64, is_base64=True)
 
     async def _call(self, parameters: dict[str, Any]) -> Answer:
         started = time.monotonic()
@@ -152,12 +168,25 @@ async def open_client(config: OpenAIConfig) -> AsyncIterator[AsyncOpenAI]:
     async with DefaultAioHttpClient(
         trust_env=False, follow_redirects=False, timeout=timeout
     ) as http_client:
-        client = AsyncOpenAI(
-            api_key=config.api_key.get_secret_value(),
-            base_url=config.base_url or "https://api.openai.com/v1",
-            http_client=http_client,
-            max_retries=0,
-            timeout=timeout,
+        key = config.api_key.get_secret_value()
+        base_url = config.base_url or "https://api.openai.com/v1"
+        client = (
+            AsyncOpenAI(
+                api_key=key,
+                base_url=base_url,
+                http_client=http_client,
+                max_retries=0,
+                timeout=timeout,
+            )
+            if config.api_version is None
+            else AsyncAzureOpenAI(
+                api_key=key,
+                azure_endpoint=base_url,
+                api_version=config.api_version,
+                http_client=http_client,
+                max_retries=0,
+                timeout=timeout,
+            )
         )
         # The SDK fills these from OPENAI_ORG_ID, OPENAI_PROJECT_ID and
         # OPENAI_CUSTOM_HEADERS, and takes no argument that says not to.
@@ -174,6 +203,14 @@ def _usage(told: Mapping[str, Any]) -> Usage | None:
         case {"output_tokens": int(output)}, {"text_tokens": int(text), "image_tokens": int(image)}:
             return Usage(text_tokens=text, image_tokens=image, output_tokens=output)
     return None
+
+
+def _names(models: object) -> set[str]:
+    """Return the names of the models in a list; none of what is no list."""
+    match models:
+        case AsyncPage(data=[*entries]):
+            return {entry.id for entry in entries if isinstance(entry, ModelDescription)}
+    return set()
 
 
 def upload_name(filename: str | None, kind: ImageFormat) -> str:
