@@ -18,7 +18,7 @@ Quality = Literal["auto", "low", "medium", "high", "xhigh", "max"]
 Background = Literal["auto", "opaque", "transparent"]
 ResultFormat = Literal[ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP]
 FixedSize = Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$")]
-Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Price(BaseModel):
@@ -29,6 +29,17 @@ class Price(BaseModel):
     text_input: Usd
     image_input: Usd
     output: Usd
+
+
+class TokenBounds(BaseModel):
+    """The most tokens that are counted, for estimates before a call."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: int = Field(7000, ge=0)  # a picture that is sent
+    low: int = Field(410, ge=0)  # a result of 1024x1024, by quality
+    medium: int = Field(1770, ge=0)
+    high: int = Field(7040, ge=0)  # and of `auto`, and of those above it
 
 
 class Model(BaseModel):
@@ -48,9 +59,11 @@ class Model(BaseModel):
     masks: bool = True
     mask_edits: MaskEdits = "transparent"
     image_field: Literal["image", "image[]"] = "image"  # the form field of the picture
+    default_quality: Quality | None = None  # where a request names none; None: the provider's
     partial_images: int = Field(0, ge=0, le=3)  # how many it can stream before the result
     price: Price | None = None  # None: unknown
     usd_per_image: Usd | None = None  # for one without tokens; 0 if it costs nothing
+    tokens: TokenBounds = TokenBounds()  # of one with tokens
     ends: date | None = None  # when the provider takes it away
 
     def wrong_fields(self, options: EditOptions, *, has_mask: bool) -> list[FieldError]:

@@ -119,4 +119,9 @@ class OpenAIConfig(ProviderConfig):
         """The models by name, the one that edits where a request names none first."""
         described = {model.name: model for model in self.models}
         first = described.get(self.model) or known_models().get(self.model)
-        return {self.model: first or Model(name=self.model)} | described
+        offered = {self.model: first or Model(name=self.model)} | described
+        quality = {"default_quality": self.quality}
+        return {
+            name: model if model.default_quality else model.model_copy(update=quality)
+            for name, model in offered.items()
+        }

@@ -44,6 +44,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 MAX_UPLOAD_BYTES = 50_000_000
 """The API takes files below 50 MB."""
 
+_MAX_TOKENS = 10**9  # of one call; whoever tells more cannot count
 _CONNECT_TIMEOUT = 10.0  # seconds; a server that is there accepts much sooner
 # Base64 of at least that many bytes, in whole groups of four characters
 _HEAD_CHARACTERS = -(-SNIFF_BYTES // 3) * 4
@@ -201,7 +202,8 @@ def _usage(told: Mapping[str, Any]) -> Usage | None:
     details = told.get("input_tokens_details")
     match told, details:
         case {"output_tokens": int(output)}, {"text_tokens": int(text), "image_tokens": int(image)}:
-            return Usage(text_tokens=text, image_tokens=image, output_tokens=output)
+            if all(0 <= count <= _MAX_TOKENS for count in (text, image, output)):
+                return Usage(text_tokens=text, image_tokens=image, output_tokens=output)
     return None
 
 
