@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from imgsvc.errors import DiskRefuses, JobNotFound
 from imgsvc.jobs import BlobFolder, JobBackend, Spool, Upkeep, open_blobs, upkeep
 from imgsvc.jobs.backend import Frozen
+from imgsvc.jobs.ledger import Grouping, Limits, UsageFilter
 from imgsvc.jobs.models import (
     BlobRef,
     CallbackAttempt,
@@ -24,6 +25,7 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.sqlite import SqliteConfig
 from imgsvc.jobs.upkeep import JOBS_AT_ONCE, Horizons
+from jobs.calls import new_call
 from jobs.parts import CALLBACK_URL, files, image_spec, stored
 
 RETENTION = timedelta(days=7)
@@ -309,3 +311,21 @@ async def test_a_full_spool_is_told_in_the_log(
         "bytes": 1000,
         "limit": 1000,
     }
+
+
+# -- old days ------------------------------------------------------------------------------
+
+
+async def test_what_a_day_has_cost_is_forgotten_after_400_days(house: House) -> None:
+    call = new_call(await house.accept(), at=house.clock.now)
+    await house.backend.ledger.reserve(call, Limits())
+    day = house.clock.now.date()
+    wanted = UsageFilter(first=day, last=day, group_by=Grouping.DAY)
+
+    house.clock.move_on(timedelta(days=400))
+    await house.upkeep.tidy()
+    assert len((await house.backend.ledger.usage(wanted)).rows) == 1
+
+    house.clock.move_on(timedelta(days=1))
+    await house.upkeep.tidy()
+    assert not (await house.backend.ledger.usage(wanted)).rows

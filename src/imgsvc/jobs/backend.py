@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from imgsvc.jobs.ledger import Ledger
 from imgsvc.jobs.models import (
     BlobRef,
     CallbackAttempt,
@@ -76,6 +77,11 @@ class JobBackend(Protocol):
     on (id, state, attempt), by the table in `moves`; whoever loses the race is told so
     and discards its work. All raise DiskRefuses while the disk takes nothing.
     """
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the calls of jobs cost."""
+        ...
 
     async def accept(self, new: NewJob) -> Accepted:
         """Record a new job, or find the one that the same client's key already stands for.

@@ -9,6 +9,7 @@ from typing import Any
 from imgsvc.imaging.gate import ImageInfo
 from imgsvc.providers.catalogue import Catalogue
 from imgsvc.providers.options import EditOptions
+from imgsvc.providers.pricing import in_usd
 
 DEFAULT_PRIORITY = 5
 """Of a job whose caller names none; 9 goes first, 0 last."""
@@ -61,6 +62,38 @@ class EventType(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What the calls of image APIs have cost that were made for a job, or for one image."""
+
+    calls: int = 0
+    cost: int = 0  # nano-dollars, of those calls whose cost is known
+    unknown_calls: int = 0  # whose cost is not: they may have been billed, or have no price
+
+    def plus(self, cost: int | None) -> "Spent":
+        """Return this with one more call."""
+        return Spent(
+            calls=self.calls + 1,
+            cost=self.cost + (cost or 0),
+            unknown_calls=self.unknown_calls + (cost is None),
+        )
+
+    @property
+    def usd(self) -> float | None:
+        """The cost as it is shown, in US dollars; None if nothing was called."""
+        return in_usd(self.cost) if self.calls else None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether that is not all of it."""
+        return self.unknown_calls > 0
+
+    @property
+    def shown(self) -> Mapping[str, float | bool | None]:
+        """The fields that tell of it; those that are None are left out."""
+        return {"cost_usd": self.usd, "cost_unknown": self.is_unknown or None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BlobRef:
     """A file in the blob folder."""
 
@@ -96,6 +129,7 @@ class ImageSpec:
     mask: BlobRef | None = None
     options: EditOptions = field(default_factory=EditOptions)
     fallback_allowed: bool = True
+    max_cost: int | None = None  # nano-dollars; None: as configured
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
@@ -118,6 +152,7 @@ class BatchSpec:
     concurrency: int  # images in work at once
     options: EditOptions = field(default_factory=EditOptions)
     fallback_allowed: bool = True
+    max_cost: int | None = None  # nano-dollars; None: as configured
 
     @property
     def kind(self) -> JobKind:
@@ -184,7 +219,7 @@ class Outcome:
     error: str | None = None  # `Kind: what happened and what to do`
     moderation_categories: tuple[str, ...] = ()  # what the image API objected to in the one image
     result: Result | None = None
-    cost_unknown: bool = False  # a call may have been billed although it gave no picture
+    cost_unknown: bool = False  # of a call: it may have been billed for nothing, or has no price
 
     @property
     def keeps_inputs(self) -> bool:
@@ -212,6 +247,7 @@ class Job:
     attempt: int = 0  # fences workers: only the holder of the newest may finish the job
     interruptions: int = 0  # attempts that ended with an orderly stop of the service
     cancel_requested: bool = False
+    spent: Spent = field(default_factory=Spent)  # by calls that have ended, of all attempts
     outcome: Outcome | None = None  # fixed together with the final state
     callback_body: BlobRef | None = None  # frozen together with the final state
     callback_state: CallbackState = CallbackState.NONE

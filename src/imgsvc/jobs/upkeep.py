@@ -26,6 +26,9 @@ JOBS_AT_ONCE = 10
 """Jobs forgotten in one transaction. Others wait for it to end, and ten large batches have 100,000
 events to remove: about 0.2 s."""
 
+USAGE_AGE = timedelta(days=400)
+"""How long what was spent on a day is known: a year, and time to look back on it."""
+
 BLOBS_AT_ONCE = 500
 """Blobs looked at in one go."""
 
@@ -72,13 +75,16 @@ class Upkeep:
             await asyncio.sleep(INTERVAL)
 
     async def tidy(self) -> None:
-        """Forget old jobs, and remove blobs that belong to none. Raises DiskRefuses.
+        """Forget old jobs and the cost of old days, and remove blobs that belong to no job.
+
+        Raises DiskRefuses.
 
         Orphans are what a crash leaves between the writing of a blob and its job, and
         between the end of a job and the removal of its inputs.
         """
         horizons = Horizons.at(self.now(), retention=self.retention)
         await self._forget(horizons.jobs)
+        await self.backend.ledger.forget_days((self.now() - USAGE_AGE).date())
         await self._sweep(horizons.orphans)
 
     async def _forget(self, before: datetime) -> None:

@@ -110,8 +110,13 @@ class JobView(BaseModel):
             "What the image API's moderation objected to: `violence`, say. Only if it tells."
         ),
     )
+    cost_usd: float | None = Field(
+        None,
+        description="What the calls of image APIs have cost so far, in US dollars, as far as that"
+        " is known; absent if nothing was called.",
+    )
     cost_unknown: bool | None = Field(
-        None, description="True if the image API may have billed a call that gave no image."
+        None, description="True if that is not all: a call may have been billed, or has no price."
     )
     callback: CallbackView
     links: JobLinks
@@ -153,6 +158,8 @@ def _view(job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None) -
         cancel_requested=True if job.cancel_requested and job.outcome is None else None,
         filename=None if isinstance(job.spec, BatchSpec) else job.spec.filename,
         retry_of=job.retry_of,
+        cost_usd=job.spent.usd,
+        cost_unknown=_is_cost_unknown(job) or None,
         callback=CallbackView(
             state=job.callback_state,
             host=None if job.callback_url is None else URL(job.callback_url).host,
@@ -180,8 +187,13 @@ def _ended(outcome: Outcome, kind: JobKind) -> dict[str, Any]:
         "ignored": list(outcome.ignored) if is_local else None,
         "error": outcome.error,
         "moderation_categories": list(outcome.moderation_categories) or None,
-        "cost_unknown": outcome.cost_unknown or None,
     }
+
+
+def _is_cost_unknown(job: Job) -> bool:
+    # The record has kept calls only since version 2; before that the outcome alone told.
+    before = job.outcome is not None and job.outcome.cost_unknown
+    return before or job.spent.is_unknown
 
 
 def _attempt(attempt: CallbackAttempt) -> AttemptView:

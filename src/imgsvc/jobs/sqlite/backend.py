@@ -33,6 +33,7 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.sqlite import changes, queries
 from imgsvc.jobs.sqlite.hand_out import RETRY, DeliveryFeed, JobFeed
+from imgsvc.jobs.sqlite.ledger import SqliteLedger, lose_track
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ class SqliteBackend:
     """
 
     def __init__(self, database: Database, *, max_queued: int) -> None:
+        self.ledger = SqliteLedger(database)
         self._database = database
         self._max_queued = max_queued
         self._arriving = 0  # jobs on their way to the disk
@@ -305,6 +307,8 @@ class SqliteBackend:
 
     def _put_back(self, tx: Transaction, *, orderly: bool) -> int:
         """Queue what workers were cut off from, and return how many jobs that are."""
+        if not orderly:
+            lose_track(tx)
         back = changes.put_back(tx, orderly=orderly)
         for job in back:
             tx.on_commit(partial(self._requeued, job))

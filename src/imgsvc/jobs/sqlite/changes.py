@@ -220,6 +220,7 @@ def forget(tx: Transaction, before: datetime, limit: int) -> tuple[list[str], li
         ("blobs", "job"),
         ("events", "job"),
         ("attempts", "job"),
+        ("calls", "job"),
         ("jobs", "seq"),
     ):
         tx.execute(f"DELETE FROM {table} WHERE {column} {of_these}", (among,))

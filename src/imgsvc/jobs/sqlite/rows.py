@@ -19,6 +19,7 @@ from imgsvc.jobs.models import (
     JobSpec,
     JobState,
     Outcome,
+    Spent,
 )
 
 _IMAGE_SPEC = TypeAdapter(ImageSpec)
@@ -72,6 +73,7 @@ def to_job(row: sqlite3.Row) -> Job:
         attempt=row["attempt"],
         interruptions=row["interruptions"],
         cancel_requested=bool(row["cancel_requested"]),
+        spent=Spent(calls=row["calls"], cost=row["cost"], unknown_calls=row["unknown_calls"]),
         outcome=None if outcome is None else _OUTCOME.validate_json(outcome),
         callback_body=None if body is None else _BLOB.validate_json(body),
         callback_state=CallbackState(row["callback_state"]),

@@ -4,8 +4,8 @@ import sqlite3
 
 from imgsvc.errors import ConfigurationError
 
-# Times are seconds since 1970, with fractions. Specifications, blobs, outcomes and the
-# data of events are JSON documents.
+# Times are seconds since 1970, with fractions; money is in nano-dollars. Specifications, blobs,
+# outcomes and the data of events are JSON documents.
 _JOBS = """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of arrival
@@ -85,6 +85,51 @@ CREATE TABLE attempts (
 ) WITHOUT ROWID
 """
 
+# What a job has spent is in its row too: a large batch has very many calls to add up.
+_SPENT_BY_JOBS = (
+    "ALTER TABLE jobs ADD COLUMN calls INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN cost INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0",  # as in `usage_days`
+    "ALTER TABLE jobs ADD COLUMN unknown_calls INTEGER NOT NULL DEFAULT 0",
+)
+
+_CALLS = """
+CREATE TABLE calls (
+    id TEXT PRIMARY KEY,
+    job INTEGER NOT NULL,  -- its seq
+    day TEXT NOT NULL,  -- that pays, YYYY-MM-DD in UTC
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    started REAL NOT NULL,
+    state TEXT NOT NULL,  -- reserved, settled or unknown
+    estimate INTEGER NOT NULL,
+    cost INTEGER,  -- NULL unless it is settled
+    images INTEGER NOT NULL DEFAULT 0,
+    text_tokens INTEGER NOT NULL DEFAULT 0,
+    image_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID
+"""
+
+# Outlives the jobs.
+_USAGE_DAYS = """
+CREATE TABLE usage_days (
+    day TEXT,
+    client TEXT,
+    provider TEXT,
+    model TEXT,
+    calls INTEGER NOT NULL DEFAULT 0,
+    images INTEGER NOT NULL DEFAULT 0,
+    text_tokens INTEGER NOT NULL DEFAULT 0,
+    image_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL DEFAULT 0,  -- for calls under way, and for those of unknown cost
+    unknown_calls INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (day, client, provider, model)
+) WITHOUT ROWID
+"""
+
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         _JOBS,
@@ -93,6 +138,13 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX blobs_by_job ON blobs (job)",
         _EVENTS,
         _ATTEMPTS,
+    ),
+    (
+        *_SPENT_BY_JOBS,
+        _CALLS,
+        "CREATE INDEX calls_by_job ON calls (job)",
+        "CREATE INDEX calls_under_way ON calls (id) WHERE state = 'reserved'",
+        _USAGE_DAYS,
     ),
 )
 """Statements that lead from version n to n + 1."""
