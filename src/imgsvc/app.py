@@ -145,6 +145,7 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         batches=batches,
         freezer=_freezer(settings, opened.blobs),
         config=settings.workers,
+        budgets=settings.budgets,
     )
 
 

@@ -45,6 +45,7 @@
     ├── ImageProcessDied            a child process of the image pool was lost
     ├── ProviderError               the image API refused or could not be reached
     │   ├── ProviderNotConfigured
+    │   ├── BudgetSpent
     │   ├── ProviderOutOfCredit
     │   ├── ProviderRateLimited
     │   ├── ProviderBusy
@@ -499,6 +500,21 @@ class ProviderNotConfigured(ProviderError):
 
     code = "provider_not_configured"
     title = "No provider configured"
+
+
+class BudgetSpent(ProviderError):
+    """A call of the image API would cost more than may still be spent. Raise the budget."""
+
+    status = 402
+    code = "budget_spent"
+    title = "Budget spent"
+
+    def __init__(
+        self, message: str | None = None, *, of_job: bool = False, is_final: bool = False
+    ) -> None:
+        self.of_job = of_job  # the budget is the job's own
+        self.is_final = is_final  # nobody may step in
+        super().__init__(message)
 
 
 class ProviderOutOfCredit(ProviderError):

@@ -18,6 +18,7 @@ from imgsvc.imaging.pool import ImagePool, open_image_pool
 from imgsvc.jobs import (
     BatchEditor,
     BlobFolder,
+    BudgetsConfig,
     CallbackDeliverer,
     Freezer,
     ImageEditor,
@@ -153,6 +154,7 @@ def make_runner(
 ) -> MakeRunner:
     def make(
         provider: Provider | None = None,
+        budgets: BudgetsConfig | None = None,
         **config: Any,
     ) -> JobRunner:
         return JobRunner(
@@ -162,6 +164,7 @@ def make_runner(
             batches=make_editor(provider),
             freezer=Freezer(blobs=blobs, first_delay=0),
             config=WorkersConfig(**config),
+            budgets=budgets or BudgetsConfig(),
         )
 
     return make

@@ -19,6 +19,7 @@ from imgsvc.imaging.pool import ImagePool
 from imgsvc.jobs import (
     BatchEditor,
     BlobFolder,
+    BudgetsConfig,
     Freezer,
     ImageEditor,
     JobBackend,
@@ -169,6 +170,7 @@ class Bench:
             ),
             freezer=Freezer(blobs=self.blobs, first_delay=0),
             config=WorkersConfig(job_timeout=job_timeout),
+            budgets=BudgetsConfig(),
         )
 
 

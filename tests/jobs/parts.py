@@ -10,7 +10,8 @@ from typing import Any, TypeAlias, cast
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.gate import ImageInfo
-from imgsvc.jobs import JobBackend
+from imgsvc.jobs import BudgetsConfig, JobAccount, JobBackend
+from imgsvc.jobs.ledger import Bill, Ledger, Limits, NewCall
 from imgsvc.jobs.models import (
     BatchSpec,
     BlobRef,
@@ -82,16 +83,26 @@ def new_job(**fields: Any) -> NewJob:
 
 @dataclass(slots=True)
 class Told:
-    """Stands for the record where only a job's story goes to it."""
+    """Stands for the record where only a job's story and bills go to it."""
 
     events: list[tuple[EventType, dict[str, Any]]] = field(default_factory=list)
+    bills: list[Bill | None] = field(default_factory=list)
 
     def record_event(self, _job_id: str, kind: EventType, data: Mapping[str, Any]) -> None:
         self.events.append((kind, {k: v for k, v in data.items() if v is not None}))
 
     @property
     def story(self) -> Story:
-        return Story(backend=cast("JobBackend", self), job_id=JOB_ID)
+        account = JobAccount(
+            ledger=cast("Ledger", self), job=make_job(image_spec()), budgets=BudgetsConfig()
+        )
+        return Story(backend=cast("JobBackend", self), job_id=JOB_ID, account=account)
+
+    async def reserve(self, _call: NewCall, _limits: Limits) -> None:
+        """Have room for everything."""
+
+    def settle(self, _call_id: str, bill: Bill | None) -> None:
+        self.bills.append(bill)
 
 
 def stored(blob: BlobRef, *, width: int = 64, height: int = 48) -> StoredImage:
@@ -147,7 +158,9 @@ class ScriptedProvider:
     in_flight: int = 0
     most_in_flight: int = 0
     name: str = "scripted"
-    models: Mapping[str, Model] = field(default_factory=lambda: {"model-1": Model(name="model-1")})
+    models: Mapping[str, Model] = field(
+        default_factory=lambda: {"model-1": Model(name="model-1", usd_per_image=0.04)}
+    )
 
     async def edit(self, request: EditRequest, _model: Model) -> Edited:
         self.requests.append(request)

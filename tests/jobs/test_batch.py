@@ -79,7 +79,9 @@ async def test_the_manifest_has_a_row_for_every_object(
         "provider": "scripted",
         "model": "model-1",
         "bytes": len(PNG),
+        "cost_usd": 0.04,
     }
+    assert document["cost_usd"] == 0.04
     assert (second["input_key"], second["state"]) == ("input/b.png", "failed")
     assert second["error"].startswith("NotAnImage: ")
     assert third == {"input_key": "input/c.txt", "state": "skipped", "seconds": 0.0}

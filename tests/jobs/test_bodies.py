@@ -16,7 +16,7 @@ from imgsvc.jobs.bodies import (
     encode,
     unfinished,
 )
-from imgsvc.jobs.models import BatchSpec, ImageSpec, JobKind, JobState
+from imgsvc.jobs.models import BatchSpec, ImageSpec, JobKind, JobState, Spent
 from jobs.parts import JOB_ID, batch_spec, image_spec, make_job
 
 MARK = '"result_image_base64":"'
@@ -90,7 +90,7 @@ def test_a_field_without_a_value_is_left_out(body: CallbackBody) -> None:
 
 
 def failed(spec: ImageSpec | BatchSpec) -> Ending:
-    return unfinished(make_job(spec), JobTimeout("too long"), provider="openai")
+    return unfinished(make_job(spec), JobTimeout("too long"), provider="openai", spent=Spent())
 
 
 SINGLE_FAILED = {"status", "job_id", "filename", "error", "provider", "fallback"}
@@ -138,7 +138,7 @@ def test_a_failed_job_echoes_any_file_name_exactly(filename: str | None) -> None
 def test_a_job_without_a_result_says_the_same_in_record_and_callback(
     error: ImgsvcError, state: JobState
 ) -> None:
-    ending = unfinished(make_job(image_spec()), error, provider="openai")
+    ending = unfinished(make_job(image_spec()), error, provider="openai", spent=Spent())
 
     document = decode(ending.body)
     assert ending.outcome.state is state

@@ -72,6 +72,7 @@ async def test_the_result_comes_in_the_callback_with_these_fields_and_no_others(
         "fallback": False,
         "result_image_base64": as_base64(PNG),
         "result_mime_type": "image/png",
+        "cost_usd": 0.04,
     }
 
 
@@ -92,6 +93,7 @@ async def test_the_result_goes_to_the_bucket_and_the_callback_has_these_fields_a
         "fallback": False,
         "object_key": key,
         "expires_in": 900,
+        "cost_usd": 0.04,
     }
     assert buckets.outputs() == {key: PNG}
 

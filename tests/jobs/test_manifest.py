@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback, encode
 from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
-from imgsvc.jobs.models import JobState
+from imgsvc.jobs.models import JobState, Spent
 from jobs.parts import JOB_ID
 
 PROCESSED, FALLBACK = ItemState.PROCESSED, ItemState.FALLBACK_LOCAL
 OTHER = ItemState.FALLBACK_OTHER
 FAILED, SKIPPED = ItemState.FAILED, ItemState.SKIPPED
+NOT_STARTED = ItemState.NOT_STARTED
+STOPPED = "BudgetSpent: This job has spent it."
 DONE, PARTLY = JobState.COMPLETED, JobState.COMPLETED_WITH_ERRORS
 
 
@@ -23,6 +25,8 @@ def item(state: ItemState, key: str = "input/a.png") -> Item:
         return Item(input_key=key, state=state, error="CorruptImage: broken")
     if state is SKIPPED:
         return Item(input_key=key, state=state)
+    if state is NOT_STARTED:
+        return Item(input_key=key, state=state, error=STOPPED)
     reason = "provider_timeout" if state in {FALLBACK, OTHER} else None
     provider = {PROCESSED: "openai", OTHER: "gateway", FALLBACK: "local"}[state]
     return Item(
@@ -38,8 +42,14 @@ def item(state: ItemState, key: str = "input/a.png") -> Item:
 
 def manifest(items: Sequence[Item | ItemState], notes: Sequence[str] = ()) -> Manifest:
     rows = [row if isinstance(row, Item) else item(row) for row in items]
+    stopped = any(row.state is NOT_STARTED for row in rows)
     return Manifest(
-        job_id=JOB_ID, provider="openai", output_prefix="output/", items=rows, notes=list(notes)
+        job_id=JOB_ID,
+        provider="openai",
+        output_prefix="output/",
+        items=rows,
+        notes=list(notes),
+        stopped=STOPPED if stopped else None,
     )
 
 
@@ -71,6 +81,10 @@ def document(of: Manifest) -> dict[str, Any]:
         ([FAILED], JobState.FAILED),
         ([FAILED, FAILED], JobState.FAILED),
         ([FAILED, SKIPPED], JobState.FAILED),
+        ([PROCESSED, NOT_STARTED], PARTLY),
+        ([FALLBACK, NOT_STARTED, SKIPPED], PARTLY),
+        ([NOT_STARTED], JobState.FAILED),
+        ([FAILED, NOT_STARTED], JobState.FAILED),
     ],
 )
 def test_the_state_follows_from_the_items(states: list[ItemState], expected: JobState) -> None:
@@ -99,7 +113,7 @@ def test_the_counters_add_up(states: list[ItemState]) -> None:
     assert counters == {
         "total_files": len(states) - states.count(SKIPPED),
         "processed": states.count(PROCESSED),
-        "failed": states.count(FAILED),
+        "failed": states.count(FAILED) + states.count(NOT_STARTED),
         "fallback_local": states.count(FALLBACK),
         "total_files_processed": states.count(PROCESSED) + states.count(FALLBACK) + others,
     } | ({"fallback_other": others} if others else {})
@@ -121,7 +135,8 @@ def test_the_callback_has_at_most_twenty_error_lines_and_the_first_of_all(
 
     assert MAX_ERROR_LINES == 20
     assert callback(of).errors == of.error_lines()[:20]
-    assert len(of.error_lines()) == states.count(FAILED) + states.count(SKIPPED) + len(notes)
+    lines = states.count(FAILED) + states.count(SKIPPED) + len(notes)
+    assert len(of.error_lines()) == lines + (NOT_STARTED in states)
 
 
 def test_failures_are_told_before_what_was_skipped_and_trouble_with_the_bucket_first() -> None:
@@ -147,6 +162,32 @@ def test_a_failed_batch_says_why_in_one_line() -> None:
 
 def test_a_batch_with_outputs_has_no_error_line_of_its_own() -> None:
     assert callback(manifest([PROCESSED, FAILED])).error is None
+
+
+def test_a_batch_that_was_stopped_says_so_once_however_many_images_are_left() -> None:
+    of = manifest([PROCESSED, FAILED, *[NOT_STARTED] * 40])
+    body = callback(of)
+
+    assert body.error == STOPPED
+    assert body.errors == [
+        f"40 of 42 images were not begun: {STOPPED}",
+        "input/a.png: CorruptImage: broken",
+    ]
+    assert (body.failed, body.total_files, body.total_files_processed) == (41, 42, 1)
+    assert document(of)["not_started"] == 40
+
+
+def test_a_batch_that_was_stopped_before_its_first_image_has_failed_for_that_reason() -> None:
+    body = callback(manifest([NOT_STARTED, NOT_STARTED]))
+    assert (body.status, body.error) == ("failed", STOPPED)
+
+
+def test_what_the_calls_have_cost_is_in_callback_and_manifest() -> None:
+    of = manifest([PROCESSED])
+    of.spent = Spent().plus(34_213_000).plus(None)
+
+    assert (callback(of).cost_usd, callback(of).cost_unknown) == (0.034213, True)
+    assert (document(of)["cost_usd"], document(of)["cost_unknown"]) == (0.034213, True)
 
 
 def test_the_callback_has_these_fields_and_no_others() -> None:
@@ -189,6 +230,7 @@ def test_the_manifest_has_one_row_an_object_in_key_order() -> None:
         "failed": 1,
         "fallback_local": 0,
         "total_files_processed": 1,
+        "not_started": 0,
         "skipped": 1,
         "notes": ["a note"],
         "items": [

@@ -1,5 +1,6 @@
 import pytest
 
+from imgsvc.jobs import BudgetsConfig, JobAccount
 from imgsvc.jobs.story import Story
 from imgsvc.providers import ProviderCall
 from jobs.backends import accept
@@ -13,7 +14,13 @@ async def test_a_wait_for_a_turn_is_told_of_if_it_took_more_than_a_second(
     backend: RecordingBackend, waited: float, told: dict[str, float]
 ) -> None:
     job = await accept(backend)
-    story = Story(backend=backend, job_id=job.id)
-    story.provider_called(ProviderCall(provider="openai", model="m", seconds=2, waited=waited))
+    account = JobAccount(ledger=backend.ledger, job=job, budgets=BudgetsConfig())
+    story = Story(backend=backend, job_id=job.id, account=account)
+    story.provider_called(
+        ProviderCall(provider="openai", model="m", seconds=2, waited=waited, cost=0)
+    )
     called = (await backend.events(job.id, after=1, limit=1))[0]
-    assert dict(called.data) == {"provider": "openai", "model": "m", "seconds": 2} | told
+    assert (
+        dict(called.data)
+        == {"provider": "openai", "model": "m", "seconds": 2, "cost_usd": 0} | told
+    )

@@ -97,7 +97,8 @@ async def test_an_error_fails_the_job_with_a_line_that_gives_nothing_away(
         "provider": "scripted",
         "fallback": False,
         "error": line,
-    }
+        "cost_usd": 0.0,
+    } | ({} if isinstance(error, ProviderRefusedContent) else {"cost_unknown": True})
 
 
 async def test_a_crash_is_called_an_internal_error(
@@ -302,7 +303,8 @@ async def test_a_worker_that_lost_its_job_discards_its_result_and_keeps_the_inpu
     assert backend.finished == [(job.id, 1, JobState.FAILED)]
     [image] = job.spec.blobs
     assert files(kept) == [blobs.path(image)]
-    assert [line["event"] for line in logs] == ["job_started", "job_superseded"]
+    events = ["job_started", "provider_billed", "job_superseded"]
+    assert [line["event"] for line in logs] == events
 
 
 @pytest.mark.usefixtures("quick_disk_retries")

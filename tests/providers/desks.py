@@ -18,9 +18,11 @@ from imgsvc.providers import (
     ProviderRetry,
 )
 from providers.pictures import encoded
+from standins.accounts import OpenAccount
 
 FALLS_BACK: list[type[ProviderError]] = [
     errors.ProviderNotConfigured,
+    errors.BudgetSpent,
     errors.ProviderOutOfCredit,
     errors.ProviderBusy,
     errors.ProviderRateLimited,
@@ -104,6 +106,7 @@ class Desk:
     router: EditRouter
     clock: Clock
     notes: Notes = field(default_factory=Notes)
+    account: OpenAccount = field(default_factory=OpenAccount)
 
     async def edit(self, request: EditRequest, *, left: float = 600, allowed: bool = True) -> Any:
         """Return the result of an edit that has so many seconds, or the error it fails with."""
@@ -113,6 +116,7 @@ class Desk:
                 fallback_allowed=allowed,
                 until=self.clock.now + left,
                 observer=self.notes,
+                account=self.account,
             )
         except ImgsvcError as error:
             return error

@@ -133,7 +133,7 @@ def test_the_first_of_the_models_edits_where_a_request_names_none() -> None:
     config = OpenAIConfig.model_validate(KEY | {"models": ["gpt-image-2.5-flare", "x"]})
     assert list(config.offered) == ["gpt-image-2.5-flare", "x"]
     assert config.offered["gpt-image-2.5-flare"].price is not None
-    assert config.offered["x"] == Model(name="x")
+    assert config.offered["x"] == Model(name="x", default_quality="medium")
 
 
 def test_what_is_said_of_a_model_counts_more_than_what_is_known() -> None:

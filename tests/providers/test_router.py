@@ -36,6 +36,7 @@ from providers.desks import (
     Notes,
 )
 from providers.pictures import encoded
+from standins.accounts import OpenAccount
 from standins.openai import OpenAIStandin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -102,7 +103,11 @@ async def test_an_edit_that_works_names_its_provider_and_no_reason(
     async with open_router([config], RoutingConfig(), LocalConfig(), pool) as router:
         assert router.catalogue.asked_for(EditOptions(), has_mask=False) == "openai"
         result = await router.edit(
-            make_request(), fallback_allowed=True, until=inf, observer=Notes()
+            make_request(),
+            fallback_allowed=True,
+            until=inf,
+            observer=Notes(),
+            account=OpenAccount(),
         )
     assert (result.provider, result.fallback_reason) == ("openai", None)
 
@@ -113,7 +118,11 @@ async def test_an_empty_account_gives_a_local_picture_with_the_reason(
     standin.fail_always("insufficient_quota")
     async with open_router([config], RoutingConfig(), LocalConfig(), pool) as router:
         result = await router.edit(
-            make_request(), fallback_allowed=True, until=inf, observer=Notes()
+            make_request(),
+            fallback_allowed=True,
+            until=inf,
+            observer=Notes(),
+            account=OpenAccount(),
         )
     assert (result.provider, result.fallback_reason) == ("local", "provider_out_of_credit")
     assert len(standin.calls) == 1
@@ -125,11 +134,21 @@ async def test_without_a_key_the_local_engine_edits_and_says_why(
     async with open_router([], RoutingConfig(), LocalConfig(), pool) as router:
         assert router.catalogue.asked_for(EditOptions(), has_mask=False) == "local"
         result = await router.edit(
-            make_request(), fallback_allowed=True, until=inf, observer=Notes()
+            make_request(),
+            fallback_allowed=True,
+            until=inf,
+            observer=Notes(),
+            account=OpenAccount(),
         )
         assert (result.provider, result.fallback_reason) == ("local", "provider_not_configured")
         with pytest.raises(errors.ProviderNotConfigured):
-            await router.edit(make_request(), fallback_allowed=False, until=inf, observer=Notes())
+            await router.edit(
+                make_request(),
+                fallback_allowed=False,
+                until=inf,
+                observer=Notes(),
+                account=OpenAccount(),
+            )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +190,13 @@ async def test_a_fallback_that_understands_nothing_can_fail_and_say_why(
     local = LocalProvider(pool, LocalConfig(unknown=Unknown.REFUSE))
     router = EditRouter([FailingProvider(ProviderTimeout())], local, RoutingConfig())
     with capture_logs() as logs, pytest.raises(InstructionNotUnderstood) as failed:
-        await router.edit(make_request(), fallback_allowed=True, until=inf, observer=Notes())
+        await router.edit(
+            make_request(),
+            fallback_allowed=True,
+            until=inf,
+            observer=Notes(),
+            account=OpenAccount(),
+        )
     assert failed.value.code == "instruction_not_understood"
     assert "(provider_timeout)" in failed.value.message
     assert "night" not in str(logs) + failed.value.message

@@ -23,6 +23,7 @@ from imgsvc.providers import (
 )
 from providers.desks import MakeRequest, Notes
 from providers.virtual_time import now, run
+from standins.accounts import OpenAccount
 
 
 @dataclass(slots=True)
@@ -84,7 +85,11 @@ class Bench:
         until = now() + left
         try:
             await router.edit(
-                self.request, fallback_allowed=False, until=until, observer=self.notes
+                self.request,
+                fallback_allowed=False,
+                until=until,
+                observer=self.notes,
+                account=OpenAccount(),
             )
         except ImgsvcError as error:
             return now(), type(error)

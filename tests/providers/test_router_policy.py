@@ -129,7 +129,7 @@ async def test_a_call_is_told_of_as_perhaps_billed_if_nobody_knows_how_it_ended(
 ) -> None:
     desk = make_desk(kind())
     await desk.edit(make_request())
-    assert {call.cost_unknown for call in desk.notes.calls} == {kind in PERHAPS_BILLED}
+    assert {call.cost is None for call in desk.notes.calls} == {kind in PERHAPS_BILLED}
 
 
 async def test_a_call_that_is_given_up_may_have_been_billed(
@@ -138,7 +138,7 @@ async def test_a_call_that_is_given_up_may_have_been_billed(
     desk = make_desk(asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
         await desk.edit(make_request())
-    assert [(call.error, call.cost_unknown) for call in desk.notes.calls] == [("given_up", True)]
+    assert [(call.error, call.cost) for call in desk.notes.calls] == [("given_up", None)]
     assert desk.router.calls == {("failing", "given_up"): 1}
 
 

@@ -24,7 +24,7 @@ from imgsvc.config.problems import explain, misspelt_aliases
 from imgsvc.config.sources import Source, nest, read_aliases, read_secret_files
 from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
-from imgsvc.jobs import BackendConfig, FetchConfig, WorkersConfig
+from imgsvc.jobs import BackendConfig, BudgetsConfig, FetchConfig, WorkersConfig
 from imgsvc.logs import LogsConfig
 from imgsvc.providers import (
     LocalConfig,
@@ -64,6 +64,7 @@ class Settings(BaseSettings):
         description="Further image APIs, in the order in which they step in for one another.",
     )
     routing: RoutingConfig = Field(default_factory=RoutingConfig)
+    budgets: BudgetsConfig = Field(default_factory=BudgetsConfig)
     local: LocalConfig = Field(default_factory=LocalConfig)
     prompts: PromptsConfig = Field(default_factory=PromptsConfig)
     storage: StorageConfig = Field(default_factory=FilesystemConfig)

@@ -9,6 +9,7 @@ from imgsvc.jobs.delivery import CallbackDeliverer
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.fetch import FetchConfig, ImageFetcher
 from imgsvc.jobs.freezing import Freezer
+from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.spool import Spool
 from imgsvc.jobs.sqlite import SqliteConfig
 from imgsvc.jobs.upkeep import Upkeep
@@ -22,11 +23,13 @@ __all__ = [
     "BackendStats",
     "BatchEditor",
     "BlobFolder",
+    "BudgetsConfig",
     "CallbackDeliverer",
     "FetchConfig",
     "Freezer",
     "ImageEditor",
     "ImageFetcher",
+    "JobAccount",
     "JobBackend",
     "JobControl",
     "JobRunner",

@@ -1,19 +1,19 @@
 """Editing every image below a prefix, a few at a time, with a manifest of what became of each."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TypeAlias
 
 import structlog
 
-from imgsvc.errors import ImgsvcError, JobCancelled, NotAnImage, StorageError, describe
+from imgsvc.errors import BudgetSpent, ImgsvcError, JobCancelled, NotAnImage, StorageError, describe
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, encode
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
-from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, StoredResult
+from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, Spent, StoredResult
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
 from imgsvc.killpoints import KillPoint, around
@@ -43,8 +43,10 @@ class BatchEditor:
     ) -> Ending:
         """Edit all images, write the manifest, and return the finished callback body.
 
-        Once `cancelled` is set no further image is begun, and those in work are given up;
-        the manifest tells what is there. Raises StorageError if not even the listing works.
+        Once `cancelled` is set no further image is begun, and those in work are given up.
+        Once the job's own budget is spent no further image is begun either, but those in
+        work go on. The manifest tells what is there. Raises StorageError if not even the
+        listing works.
         """
         batch = _Batch(editor=self, job=job, spec=spec, story=story)
         manifest = batch.manifest
@@ -52,6 +54,7 @@ class BatchEditor:
             await unless_cancelled(cancelled, batch.edit_all())
         except JobCancelled:
             manifest.cancelled = True
+        manifest.spent = story.account.spent
         if batch.listing_error is not None and not manifest.items:
             raise batch.listing_error
         bucket, key = self.buckets.output_bucket, batch.keys.manifest_key
@@ -75,7 +78,7 @@ class BatchEditor:
             fallback_reason=body.fallback_reason,
             error=body.error,
             result=written,
-            cost_unknown=any(item.cost_unknown for item in manifest.items),
+            cost_unknown=manifest.spent.is_unknown,
         )
         return Ending(outcome=outcome, body=encode(body))
 
@@ -135,7 +138,7 @@ class _Batch:
                 continue
             self.listed += 1
             if looks_like_image(found.key) is False:
-                self._skip(found)
+                self.manifest.items.append(_skipped(found))
                 continue
             # Named in the order of the listing, not in that in which the edits end.
             await todo.put((found, self.keys.reserve(found.key)))
@@ -143,30 +146,22 @@ class _Batch:
     async def _work(self, todo: _Todo) -> None:
         while (next_one := await todo.get()) is not None:
             found, output = next_one
+            if self.manifest.stopped is not None:
+                self.manifest.items.append(self._not_started(found))
+                continue
             # One for each image: which of them a call was for is told by nothing else.
-            story = Story(backend=self.story.backend, job_id=self.job.id)
+            story = replace(self.story, spent=Spent())
             started = monotonic()
+            item = _failed(found, JobCancelled())  # unless it comes to another end
             try:
-                async with deadline(self.editor.item_timeout) as until:
-                    item = await self._edit(found, output, story, until)
-            except asyncio.CancelledError:
-                item = _failed(found, JobCancelled())
-                item.cost_unknown = story.cost_unknown or None
+                item = await self._item(found, output, story)
+            finally:
+                item.cost_usd = story.spent.usd
+                item.cost_unknown = story.spent.is_unknown or None
                 self.manifest.items.append(item)
-                raise
-            except NotAnImage as exc:
-                if looks_like_image(found.key) is None:
-                    self._skip(found)
-                    continue
-                item = _failed(found, exc)
-            except ImgsvcError as exc:
-                item = _failed(found, exc)
-            except Exception as exc:
-                log.exception("item_crashed", key=found.key)
-                item = _failed(found, exc)
+            if item.state in {ItemState.SKIPPED, ItemState.NOT_STARTED}:
+                continue
             item.seconds = round(monotonic() - started, 3)
-            item.cost_unknown = story.cost_unknown or None
-            self.manifest.items.append(item)
             log.info("item_done", key=found.key, state=item.state, seconds=item.seconds)
             self.story.tell(
                 EventType.ITEM_DONE,
@@ -176,6 +171,24 @@ class _Batch:
                 total=self.listed,
                 listing="done" if self.is_listed else "going_on",
             )
+
+    async def _item(self, found: ObjectInfo, output: str, story: Story) -> Item:
+        """Edit one image, and return how that went."""
+        try:
+            async with deadline(self.editor.item_timeout) as until:
+                return await self._edit(found, output, story, until)
+        except NotAnImage as exc:
+            return _skipped(found) if looks_like_image(found.key) is None else _failed(found, exc)
+        except BudgetSpent as exc:
+            if exc.of_job:
+                self._stop(exc)
+            is_begun = not exc.of_job or story.spent.calls
+            return _failed(found, exc) if is_begun else self._not_started(found)
+        except ImgsvcError as exc:
+            return _failed(found, exc)
+        except Exception as exc:
+            log.exception("item_crashed", key=found.key)
+            return _failed(found, exc)
 
     async def _edit(self, found: ObjectInfo, output: str, story: Story, until: float) -> Item:
         editor = self.editor
@@ -198,6 +211,7 @@ class _Batch:
                     fallback_allowed=self.spec.fallback_allowed,
                     until=until,
                     observer=story,
+                    account=story.account,
                 )
         story.edited(result)
         return await self._store(found, output, result)
@@ -226,8 +240,19 @@ class _Batch:
             bytes=len(data),
         )
 
-    def _skip(self, found: ObjectInfo) -> None:
-        self.manifest.items.append(Item(input_key=_shown(found), state=ItemState.SKIPPED))
+    def _stop(self, reason: BudgetSpent) -> None:
+        """Begin no further image."""
+        if self.manifest.stopped is None:
+            self.manifest.stopped = describe(reason)
+            log.warning("batch_stopped", reason=reason.message)
+
+    def _not_started(self, found: ObjectInfo) -> Item:
+        reason = self.manifest.stopped
+        return Item(input_key=_shown(found), state=ItemState.NOT_STARTED, error=reason)
+
+
+def _skipped(found: ObjectInfo) -> Item:
+    return Item(input_key=_shown(found), state=ItemState.SKIPPED)
 
 
 def _failed(found: ObjectInfo, exc: Exception) -> Item:

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgsvc.errors import JobCancelled, ProviderRefusedContent, describe
-from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState, Outcome
+from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState, Outcome, Spent
 
 MAX_ERROR_LINES = 20
 """How many lines a batch callback's `errors` holds; the manifest holds all."""
@@ -42,6 +42,14 @@ class _Callback(BaseModel):
     )
     error: str | None = Field(
         None, description="If it did not work: `Kind: what happened and what to do`."
+    )
+    cost_usd: float | None = Field(
+        None,
+        description="What the calls of image APIs have cost, in US dollars, as far as that is"
+        " known; absent if nothing was called.",
+    )
+    cost_unknown: bool | None = Field(
+        None, description="True if that is not all: a call may have been billed, or has no price."
     )
 
 
@@ -141,9 +149,7 @@ class Ending:
     body: list[bytes] = field(repr=False)
 
 
-def unfinished(
-    job: Job, error: BaseException, *, provider: str, cost_unknown: bool = False
-) -> Ending:
+def unfinished(job: Job, error: BaseException, *, provider: str, spent: Spent) -> Ending:
     """Return the ending of a job that has no result: it was cancelled, or has failed."""
     state = JobState.CANCELLED if isinstance(error, JobCancelled) else JobState.FAILED
     outcome = Outcome(
@@ -153,13 +159,14 @@ def unfinished(
         moderation_categories=(
             error.categories if isinstance(error, ProviderRefusedContent) else ()
         ),
-        cost_unknown=cost_unknown,
+        cost_unknown=spent.is_unknown,
     )
     fields: dict[str, object] = {
         "status": state.value,
         "job_id": job.id,
         "provider": provider,
         "error": outcome.error,
+        **spent.shown,
     }
     if not isinstance(job.spec, BatchSpec):
         fields["filename"] = job.spec.filename

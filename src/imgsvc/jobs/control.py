@@ -47,7 +47,8 @@ class JobControl:
         it has ended in another way.
         """
         job = await self.backend.get(job_id)
-        ending = unfinished(job, JobCancelled(), provider=job.spec.asked_for(self.catalogue))
+        provider = job.spec.asked_for(self.catalogue)
+        ending = unfinished(job, JobCancelled(), provider=provider, spent=job.spent)
         if job.state is JobState.RUNNING:  # needs no room on the disk, which may be full
             job = await self.backend.cancel(job_id, ending.outcome, None)
         if job.state is JobState.QUEUED:

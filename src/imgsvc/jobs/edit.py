@@ -64,6 +64,7 @@ class ImageEditor:
                     fallback_allowed=spec.fallback_allowed,
                     until=until,
                     observer=story,
+                    account=story.account,
                 )
         story.edited(result)
         if spec.kind is JobKind.IMAGE_TO_BASE64:
@@ -73,7 +74,7 @@ class ImageEditor:
     async def _inline(self, job: Job, spec: ImageSpec, result: EditResult, story: Story) -> Ending:
         """Return an ending with the image in the callback's body."""
         media_type = result.image.format.media_type
-        fields = _fields(job, spec, result) | {"result_mime_type": media_type}
+        fields = _fields(job, spec, result, story) | {"result_mime_type": media_type}
         callback = ImageToBase64Callback.model_validate(fields)
         body = encode(callback, image_base64=await result.image.to_base64())
         where = InlineResult(offset=len(body[0]), length=len(body[1]), media_type=media_type)
@@ -88,7 +89,7 @@ class ImageEditor:
             await self.storage.put(bucket, key, data, content_type=image.format.media_type)
         story.tell(EventType.STORED, object_key=key, bytes=len(data))
         expires_in = self.buckets.presign_expires
-        fields = _fields(job, spec, result)
+        fields = _fields(job, spec, result, story)
         fields["object_key"] = key
         fields["result_url"] = await self.storage.presign(bucket, key, expires_in=expires_in)
         fields["expires_in"] = expires_in
@@ -126,11 +127,11 @@ def _completed(result: EditResult, where: Result, story: Story) -> Outcome:
         operations=result.operations,
         ignored=result.ignored,
         result=where,
-        cost_unknown=story.cost_unknown,
+        cost_unknown=story.account.spent.is_unknown,
     )
 
 
-def _fields(job: Job, spec: ImageSpec, result: EditResult) -> dict[str, object]:
+def _fields(job: Job, spec: ImageSpec, result: EditResult, story: Story) -> dict[str, object]:
     """Return what the callbacks of both kinds say."""
     is_local = result.provider == LOCAL
     return {
@@ -143,4 +144,5 @@ def _fields(job: Job, spec: ImageSpec, result: EditResult) -> dict[str, object]:
         "fallback_reason": result.fallback_reason,
         "operations": result.operations if is_local else None,
         "ignored": result.ignored if is_local else None,
+        **story.account.spent.shown,
     }

@@ -12,7 +12,7 @@ import orjson
 
 from imgsvc.errors import JobCancelled, describe
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback
-from imgsvc.jobs.models import JobState
+from imgsvc.jobs.models import JobState, Spent
 
 IMAGE_EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"}
@@ -44,6 +44,7 @@ class ItemState(StrEnum):
     FALLBACK_OTHER = "fallback_other"  # edited by another image API instead
     FALLBACK_LOCAL = "fallback_local"  # edited by the local engine instead
     FAILED = "failed"  # an image without an output
+    NOT_STARTED = "not_started"  # as well: the batch had stopped before its turn came
     SKIPPED = "skipped"  # not an image
 
 
@@ -62,7 +63,8 @@ class Item:
     error: str | None = None
     bytes: int | None = None  # of the output
     seconds: float = 0.0
-    cost_unknown: bool | None = None  # True: a call may have been billed that gave no picture
+    cost_usd: float | None = None  # as far as it is known; None: nothing was called
+    cost_unknown: bool | None = None  # True: that is not all of it
 
 
 @dataclass(kw_only=True, slots=True)
@@ -75,6 +77,8 @@ class Manifest:
     items: list[Item] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # trouble beside the items, a line each
     cancelled: bool = False  # it was stopped before all images were done
+    stopped: str | None = None  # why no further image was begun
+    spent: Spent = field(default_factory=Spent)
     started: float = field(default_factory=monotonic)
 
     def counts(self) -> Counter[ItemState]:
@@ -88,7 +92,7 @@ class Manifest:
             return JobState.CANCELLED
         counts = self.counts()
         fallback = counts[ItemState.FALLBACK_LOCAL] + counts[ItemState.FALLBACK_OTHER]
-        failed = counts[ItemState.FAILED]
+        failed = counts[ItemState.FAILED] + counts[ItemState.NOT_STARTED]
         if failed and not counts[ItemState.PROCESSED] + fallback:
             return JobState.FAILED
         if failed or self.notes or fallback:
@@ -107,12 +111,19 @@ class Manifest:
             for item in self.items
             if item.state is ItemState.SKIPPED
         ]
-        return self.notes + failed + skipped
+        return self.notes + self._stop_line() + failed + skipped
+
+    def _stop_line(self) -> list[str]:
+        """Return one line for all images that were not begun."""
+        count = self.counts()[ItemState.NOT_STARTED]
+        total = self.counters()["total_files"]
+        return [f"{count} of {total} images were not begun: {self.stopped}"] if count else []
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the callback; that of other image APIs only if there are any."""
         counts = self.counts()
-        processed, failed = counts[ItemState.PROCESSED], counts[ItemState.FAILED]
+        processed = counts[ItemState.PROCESSED]
+        failed = counts[ItemState.FAILED] + counts[ItemState.NOT_STARTED]
         local, other = counts[ItemState.FALLBACK_LOCAL], counts[ItemState.FALLBACK_OTHER]
         counters = {
             "total_files": processed + local + other + failed,
@@ -131,8 +142,8 @@ class Manifest:
         reasons = Counter(item.fallback_reason for item in self.items if item.fallback_reason)
         lines = self.error_lines()
         state = self.state
-        error = None
-        if state is JobState.FAILED:
+        error = self.stopped
+        if state is JobState.FAILED and error is None:
             first = next(item for item in self.items if item.state is ItemState.FAILED)
             error = f"BatchFailed: no image gave an output. The first reason: {first.error}"
         if state is JobState.CANCELLED:
@@ -150,6 +161,7 @@ class Manifest:
                 "fallback": bool(reasons),
                 "fallback_reason": reasons.most_common(1)[0][0] if reasons else None,
                 "error": error,
+                **self.spent.shown,
             }
         )
 
@@ -160,7 +172,9 @@ class Manifest:
             "job_id": self.job_id,
             "status": self.state.value,
             **self.counters(),
+            "not_started": self.counts()[ItemState.NOT_STARTED],
             "skipped": self.counts()[ItemState.SKIPPED],
+            **{name: value for name, value in self.spent.shown.items() if value is not None},
             "notes": self.notes,
             "items": [
                 {name: value for name, value in asdict(row).items() if value is not None}

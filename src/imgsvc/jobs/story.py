@@ -1,9 +1,10 @@
 """What a job tells of itself while it is done."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 from imgsvc.jobs.backend import JobBackend
-from imgsvc.jobs.models import EventType
+from imgsvc.jobs.models import EventType, Spent
+from imgsvc.jobs.spending import JobAccount
 from imgsvc.providers import LOCAL, EditResult, ProviderCall, ProviderRetry
 
 
@@ -13,7 +14,8 @@ class Story:
 
     backend: JobBackend
     job_id: str
-    cost_unknown: bool = False  # a call may have been billed although it gave no picture
+    account: JobAccount  # pays for the calls that it tells of
+    spent: Spent = field(default_factory=Spent)  # by those calls alone
 
     def tell(self, kind: EventType, **data: object) -> None:
         """Add an event; fields without a value are left out."""
@@ -28,10 +30,11 @@ class Story:
             seconds=call.seconds,
             waited=call.waited if call.waited > 1 else None,
             error=call.error,
-            cost_unknown=call.cost_unknown or None,
+            **(asdict(call.usage) if call.usage is not None else {}),
+            **Spent().plus(call.cost).shown,
             categories=call.categories or None,
         )
-        self.cost_unknown |= call.cost_unknown
+        self.spent = self.spent.plus(call.cost)
 
     def provider_retry(self, retry: ProviderRetry) -> None:
         """Tell of a wait before the image API is asked again."""

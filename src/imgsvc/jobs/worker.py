@@ -16,7 +16,8 @@ from imgsvc.jobs.bodies import Ending, unfinished
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.freezing import DISK_RETRY, Freezer, persist
-from imgsvc.jobs.models import BatchSpec, Job
+from imgsvc.jobs.models import BatchSpec
+from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
 from imgsvc.killpoints import KillPoint, around
@@ -59,6 +60,7 @@ class JobRunner:
     batches: BatchEditor
     freezer: Freezer
     config: WorkersConfig
+    budgets: BudgetsConfig
 
     async def process(self, job_id: str) -> None:
         """Claim the job, do it, and freeze how it ended."""
@@ -74,7 +76,8 @@ class JobRunner:
         with bound_contextvars(job_id=job.id, request_id=job.request_id):
             started = monotonic()
             log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
-            ending, frozen = await self._freeze(job, await self._work(claim))
+            account = JobAccount(ledger=self.backend.ledger, job=job, budgets=self.budgets)
+            ending, frozen = await self._freeze(account, await self._work(claim, account))
             with self.blobs.reserved(frozen.body), around(KillPoint.FINISH_COMMITTED):
                 won = await persist(
                     lambda: self.backend.finish(job.id, job.attempt, ending.outcome, frozen)
@@ -94,7 +97,7 @@ class JobRunner:
             if not ending.outcome.keeps_inputs:
                 await self.blobs.delete(job.spec.blobs)
 
-    async def _freeze(self, job: Job, ending: Ending) -> tuple[Ending, Frozen]:
+    async def _freeze(self, account: JobAccount, ending: Ending) -> tuple[Ending, Frozen]:
         """Write the callback's body; return it and how the job ended.
 
         A full disk gets time, because the result may be paid for. A result that finds no
@@ -106,18 +109,16 @@ class JobRunner:
             except DiskRefuses:
                 await asyncio.sleep(DISK_RETRY)
         lost = self._unfinished(
-            job,
-            DiskRefuses("The result was lost: the server's disk took no more. Try again."),
-            cost_unknown=ending.outcome.cost_unknown,
+            account, DiskRefuses("The result was lost: the server's disk took no more. Try again.")
         )
         return lost, await persist(lambda: self.freezer.freeze(lost))
 
-    async def _work(self, claim: Claim) -> Ending:
+    async def _work(self, claim: Claim, account: JobAccount) -> Ending:
         job = claim.job
         if job.attempt - job.interruptions > self.config.max_attempts:
             log.error("job_poisoned", attempt=job.attempt)
-            return self._unfinished(job, JobPoisoned())
-        story = Story(backend=self.backend, job_id=job.id)
+            return self._unfinished(account, JobPoisoned())
+        story = Story(backend=self.backend, job_id=job.id, account=account)
         try:
             if isinstance(job.spec, BatchSpec):
                 return await self.batches.run(job, job.spec, story, claim.cancelled)
@@ -125,14 +126,14 @@ class JobRunner:
                 work = self.images.run(job, job.spec, story, until=until)
                 return await unless_cancelled(claim.cancelled, work)
         except JobCancelled as exc:
-            return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
+            return self._unfinished(account, exc)
         except ImgsvcError as exc:
             log.warning("job_failed", code=exc.code, error=describe(exc))
-            return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
+            return self._unfinished(account, exc)
         except Exception as exc:
             log.exception("job_crashed")
-            return self._unfinished(job, exc, cost_unknown=story.cost_unknown)
+            return self._unfinished(account, exc)
 
-    def _unfinished(self, job: Job, exc: Exception, *, cost_unknown: bool = False) -> Ending:
-        provider = job.spec.asked_for(self.images.router.catalogue)
-        return unfinished(job, exc, provider=provider, cost_unknown=cost_unknown)
+    def _unfinished(self, account: JobAccount, exc: Exception) -> Ending:
+        provider = account.job.spec.asked_for(self.images.router.catalogue)
+        return unfinished(account.job, exc, provider=provider, spent=account.spent)

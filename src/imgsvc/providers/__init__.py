@@ -10,6 +10,7 @@ from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.automatic1111 import Automatic1111Config, open_automatic1111
 from imgsvc.providers.base import (
     LOCAL,
+    Account,
     Edited,
     EditRequest,
     EditResult,
@@ -17,6 +18,7 @@ from imgsvc.providers.base import (
     Provider,
     ProviderCall,
     ProviderRetry,
+    Reservation,
     Usage,
 )
 from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
@@ -39,6 +41,7 @@ ProviderChoice = Annotated[
 
 __all__ = [
     "LOCAL",
+    "Account",
     "Automatic1111Config",
     "BreakerState",
     "BreakerStatus",
@@ -63,6 +66,7 @@ __all__ = [
     "ProviderCall",
     "ProviderChoice",
     "ProviderRetry",
+    "Reservation",
     "RoutingConfig",
     "Usage",
     "open_openai",

@@ -64,14 +64,15 @@ class EditResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderCall:
-    """One question to an image API that has ended, for the job's story."""
+    """One question to an image API that has ended, for the job's story and its account."""
 
     provider: str
     model: str
     seconds: float
     waited: float = 0.0  # seconds before it, for its turn
     error: str | None = None  # the code of what went wrong
-    cost_unknown: bool = False  # it may have been billed although it gave no picture
+    usage: Usage | None = None  # None: no picture, or the provider tells none
+    cost: int | None = None  # nano-dollars; None: unknown, it may have been billed
     categories: tuple[str, ...] = ()  # what moderation objected to
 
 
@@ -93,6 +94,33 @@ class Observer(Protocol):
 
     def provider_retry(self, retry: ProviderRetry) -> None:
         """Take note of a wait that begins."""
+        ...
+
+
+class Reservation(Protocol):
+    """Money that is set aside for one call."""
+
+    def settle(self, call: ProviderCall) -> None:
+        """Put what the call has cost in its place; must return at once.
+
+        If that is unknown, the money stays set aside.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Give the money back, because the call is not made; must return at once."""
+        ...
+
+
+class Account(Protocol):
+    """Pays for the calls that are made for one picture."""
+
+    async def reserve(self, provider: str, model: str, estimate: int | None) -> Reservation:
+        """Set money aside for one call, which is made next.
+
+        `estimate` is in nano-dollars; None: the price is not known. Raises BudgetSpent,
+        and then there is no call.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imgsvc.errors import (
+    BudgetSpent,
     ProviderAccessDenied,
     ProviderBadAnswer,
     ProviderBusy,
@@ -67,6 +68,8 @@ POLICY: Mapping[type[ProviderError], Rule] = {
     ProviderNotConfigured: Rule(),
     # nothing was asked: the wait for a turn would have taken too long
     ProviderBusy: Rule(),
+    # nobody to pay: no call is made, and `budgets.when_spent` says what then
+    BudgetSpent: Rule(),
     # the account: no call will work before somebody has done something about it
     ProviderOutOfCredit: Rule(breaker=Effect.OPENS, alert=True),
     ProviderKeyRejected: Rule(breaker=Effect.OPENS, alert=True),

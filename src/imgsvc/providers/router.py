@@ -4,13 +4,16 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from time import monotonic
 
 import structlog
 
-from imgsvc.errors import ImgsvcError, ProviderError, ProviderRefusedContent
+from imgsvc.errors import BudgetSpent, ImgsvcError, ProviderError, ProviderRefusedContent
+from imgsvc.providers import pricing
 from imgsvc.providers.base import (
     LOCAL,
+    Account,
     Edited,
     EditRequest,
     EditResult,
@@ -18,11 +21,13 @@ from imgsvc.providers.base import (
     Provider,
     ProviderCall,
     ProviderRetry,
+    Reservation,
 )
 from imgsvc.providers.breaker import Breaker, Breakers, BreakerState
 from imgsvc.providers.catalogue import Catalogue, Choice
 from imgsvc.providers.limiter import Limiter, Limits
 from imgsvc.providers.local import LocalProvider
+from imgsvc.providers.models import Model
 from imgsvc.providers.policy import LONGEST_WAIT, POLICY, Reaction, RoutingConfig, retry_wait
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -57,15 +62,25 @@ class EditRouter:
         """Who waits for a provider and who is with it, by its name."""
         self.calls: Counter[tuple[str, str]] = Counter()
         """Calls that have ended, by provider and outcome."""
+        self.costs: Counter[tuple[str, str]] = Counter()
+        """What they have cost as far as that is known, in nano-dollars, by provider and model."""
+        self.tokens: Counter[tuple[str, str, str]] = Counter()
+        """What providers have counted, by provider, model and kind: text, image or output."""
 
     async def edit(
-        self, request: EditRequest, *, fallback_allowed: bool, until: float, observer: Observer
+        self,
+        request: EditRequest,
+        *,
+        fallback_allowed: bool,
+        until: float,
+        observer: Observer,
+        account: Account,
     ) -> EditResult:
         """Return the edited picture and who made it.
 
         `until` is when the picture must be done, as time.monotonic() counts: nothing waits
-        past it. Raises ProviderError, InstructionNotUnderstood, ImageError or
-        ImageProcessDied.
+        past it. `account` pays for the calls. Raises ProviderError,
+        InstructionNotUnderstood, ImageError or ImageProcessDied.
         """
         options, has_mask = request.options, request.mask is not None
         if options.model == LOCAL:
@@ -74,9 +89,9 @@ class EditRouter:
         for choice in self.catalogue.choices(options, has_mask=has_mask):
             provider, model = choice.provider, choice.model
             try:
-                edited = await self._ask(choice, request, until, observer)
+                edited = await self._ask(choice, request, until, observer, account)
             except ProviderError as error:
-                if not fallback_allowed or POLICY[type(error)].reaction is Reaction.FAIL:
+                if not fallback_allowed or _is_final(error):
                     raise
                 _log.warning(
                     "provider_fallback", provider=provider.name, reason=error.code, error=error.kind
@@ -97,7 +112,12 @@ class EditRouter:
         return await self._local.edit(request, failed.code)
 
     async def _ask(
-        self, choice: Choice, request: EditRequest, until: float, observer: Observer
+        self,
+        choice: Choice,
+        request: EditRequest,
+        until: float,
+        observer: Observer,
+        account: Account,
     ) -> Edited:
         """Return the picture, after as many calls as the policy allows."""
         provider, model = choice.provider, choice.model
@@ -109,7 +129,10 @@ class EditRouter:
             turn = limiter.turn(until=now + LONGEST_WAIT * (until - now), check=breaker.check)
             async with turn as waited:
                 try:
-                    return await self._call(choice, request, breaker, waited, observer)
+                    paid = await account.reserve(
+                        provider.name, model.name, pricing.estimate(model, request)
+                    )
+                    return await self._call(choice, request, breaker, waited, paid, observer)
                 except ProviderError as error:
                     self._tell_others(error, breaker, limiter)
                     wait = retry_wait(
@@ -139,33 +162,67 @@ class EditRouter:
         request: EditRequest,
         breaker: Breaker,
         waited: float,
+        paid: Reservation,
         observer: Observer,
     ) -> Edited:
-        """Ask once, and note how it ended."""
+        """Ask once, and note how it ended and what it has cost."""
         provider, model = choice.provider, choice.model
-        admitted = breaker.admit()
-        started, error = self._clock(), None
+        admitted = _admit(breaker, paid)
+        started, edited, error = self._clock(), None, None
         try:
-            return await provider.edit(request, model)
+            edited = await provider.edit(request, model)
         except BaseException as exc:
             error = exc
             raise
+        else:
+            return edited
         finally:
             breaker.settle(admitted, error)
-            self.calls[provider.name, _outcome(error)] += 1
-            observer.provider_called(
-                ProviderCall(
-                    provider=provider.name,
-                    model=model.name,
-                    seconds=round(self._clock() - started, 3),
-                    waited=round(waited, 3),
-                    error=None if error is None else _outcome(error),
-                    cost_unknown=_is_cost_unknown(error),
-                    categories=(
-                        error.categories if isinstance(error, ProviderRefusedContent) else ()
-                    ),
-                )
+            call = ProviderCall(
+                provider=provider.name,
+                model=model.name,
+                seconds=round(self._clock() - started, 3),
+                waited=round(waited, 3),
+                error=None if error is None else _outcome(error),
+                usage=None if edited is None else edited.usage,
+                cost=_cost(model, edited, error),
+                categories=error.categories if isinstance(error, ProviderRefusedContent) else (),
             )
+            paid.settle(call)
+            self._count(call)
+            observer.provider_called(call)
+
+    def _count(self, call: ProviderCall) -> None:
+        """Add a call to the figures, and to the log."""
+        self.calls[call.provider, call.error or "edited"] += 1
+        if call.cost is not None:
+            self.costs[call.provider, call.model] += call.cost
+        usage = {} if call.usage is None else asdict(call.usage)
+        for kind, count in usage.items():
+            self.tokens[call.provider, call.model, kind.removesuffix("_tokens")] += count
+        _log.info(
+            "provider_billed",
+            provider=call.provider,
+            model=call.model,
+            cost_usd=None if call.cost is None else pricing.in_usd(call.cost),
+            usage=usage,
+        )
+
+
+def _admit(breaker: Breaker, paid: Reservation) -> int:
+    """Pass the breaker; what was set aside for the call is given back if it cannot be made."""
+    try:
+        return breaker.admit()
+    except ProviderError:
+        paid.cancel()
+        raise
+
+
+def _is_final(error: ProviderError) -> bool:
+    """Tell whether nobody may step in."""
+    if isinstance(error, BudgetSpent):
+        return error.is_final
+    return POLICY[type(error)].reaction is Reaction.FAIL
 
 
 def _note_retry(choice: Choice, error: ProviderError, wait: float, observer: Observer) -> None:
@@ -180,11 +237,9 @@ def _note_retry(choice: Choice, error: ProviderError, wait: float, observer: Obs
     observer.provider_retry(ProviderRetry(provider=name, error=error.code, wait=seconds))
 
 
-def _outcome(error: BaseException | None) -> str:
-    """Return the word that a call is counted under; there are few of them."""
+def _outcome(error: BaseException) -> str:
+    """Return the word that a call is counted under that gave nothing; there are few of them."""
     match error:
-        case None:
-            return "edited"
         case ImgsvcError():
             return error.code
         case asyncio.CancelledError():
@@ -193,16 +248,19 @@ def _outcome(error: BaseException | None) -> str:
             return ImgsvcError.code
 
 
-def _is_cost_unknown(error: BaseException | None) -> bool:
-    """Tell whether a call may have been billed although it gave no picture.
+def _cost(model: Model, edited: Edited | None, error: BaseException | None) -> int | None:
+    """Return what a call has cost, in nano-dollars; None if it may have been billed.
 
     One that was given up, at a deadline say, may have been; one that failed in here, with
     the picture before it was sent, was not.
     """
+    if edited is not None:
+        return pricing.cost(model, edited.usage)
     match error:
         case ProviderError():
-            return POLICY[type(error)].cost_unknown
-        case None | ImgsvcError():
-            return False
+            perhaps_billed = POLICY[type(error)].cost_unknown
+        case ImgsvcError():
+            perhaps_billed = False
         case _:
-            return True
+            perhaps_billed = True
+    return None if perhaps_billed and not pricing.is_free(model) else 0

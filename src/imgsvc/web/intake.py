@@ -34,6 +34,7 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.providers import Catalogue, EditOptions, PromptFilter
+from imgsvc.providers.pricing import in_nano
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 from imgsvc.web.body import receive
@@ -131,6 +132,7 @@ class Intake:
                 mask=mask,
                 options=options,
                 fallback_allowed=body.fallback != "never",
+                max_cost=_max_cost(body),
             )
             yield _order(spec, body)
         except Exception:
@@ -155,6 +157,7 @@ class Intake:
             concurrency=body.concurrency or min(self.workers.batch_concurrency, most),
             options=options,
             fallback_allowed=body.fallback != "never",
+            max_cost=_max_cost(body),
         )
         await self._check_prompt(body.prompt)
         return _order(spec, body)
@@ -207,6 +210,10 @@ def _options(
         background=background,
         output_format=None if body.output_format is None else ImageFormat(body.output_format),
     )
+
+
+def _max_cost(body: ProcessImageRequest | BatchRequest) -> int | None:
+    return None if body.max_cost_usd is None else in_nano(body.max_cost_usd)
 
 
 def _prefix(field: str, given: str | None, configured: str) -> str:

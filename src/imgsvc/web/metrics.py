@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from imgsvc import __version__
 from imgsvc.jobs import JobBackend, Spool
 from imgsvc.providers import BreakerState, EditRouter
+from imgsvc.providers.pricing import NANO
 
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
@@ -74,6 +75,8 @@ class _Service(Collector):
             "Edits that are in work at an image API",
             {name: limiter.in_flight for name, limiter in self.router.limiters.items()},
         )
+        yield _costs(self.router)
+        yield _tokens(self.router)
         yield _breakers(self.router)
 
 
@@ -85,6 +88,28 @@ def _calls(router: EditRouter) -> CounterMetricFamily:
     )
     for (provider, outcome), count in router.calls.items():
         family.add_metric([provider, outcome], count)
+    return family
+
+
+def _costs(router: EditRouter) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "imgsvc_provider_cost_usd",
+        "What calls of an image API have cost, as far as that is known, in US dollars",
+        labels=["provider", "model"],
+    )
+    for labels, nano in router.costs.items():
+        family.add_metric(labels, nano / NANO)
+    return family
+
+
+def _tokens(router: EditRouter) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "imgsvc_provider_tokens",
+        "Tokens that an image API has counted: of texts and images sent, and of output",
+        labels=["provider", "model", "kind"],
+    )
+    for labels, count in router.tokens.items():
+        family.add_metric(labels, count)
     return family
 
 

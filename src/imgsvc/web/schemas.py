@@ -93,6 +93,21 @@ Priority = Annotated[
 ]
 
 
+MaxCost = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description=(
+            "The most that the job may cost, in US dollars: a call that may cost more than what is"
+            " left is not made, and a batch then begins no further image. Rarely needed."
+        ),
+        examples=[0.5],
+    ),
+]
+
+
 class _Request(BaseModel):
     # An unknown field is refused by name: a misspelt one would otherwise be ignored.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
@@ -104,6 +119,7 @@ class _Request(BaseModel):
     size: Size | None = None
     output_format: OutputFormat | None = None
     priority: Priority | None = None
+    max_cost_usd: MaxCost | None = None
 
 
 class ProcessImageRequest(_Request):

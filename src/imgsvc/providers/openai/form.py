@@ -21,7 +21,7 @@ def result_format(options: EditOptions, model: Model, config: OpenAIConfig) -> I
 def choices(options: EditOptions, model: Model, config: OpenAIConfig) -> dict[str, str]:
     """Return the fields that say how to edit, without those that the model does not know."""
     chosen: dict[str, str] = {}
-    quality = options.quality or model.default_quality or config.quality
+    quality = options.quality or model.default_quality
     if quality in model.qualities:
         chosen["quality"] = quality
     if len(model.formats) > 1 and not model.any_format:
