@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.config import load_settings
+from imgsvc.config import load_settings, secret_values
 from imgsvc.providers import Automatic1111Config, OpenAIConfig
 from standins.configuration import problems, toml
 
@@ -80,3 +80,19 @@ def test_a_kind_whose_extra_is_not_installed_is_told_with_the_extra(
     toml('[[providers]]\nkind = "huggingface"\napi_key = "k"\nmodels = ["a/b"]\n')
     (problem,) = problems()
     assert problem.startswith("providers.0.kind: needs the extra `huggingface`: pip install")
+
+
+def test_the_secrets_of_all_entries_are_known_to_the_log() -> None:
+    toml(
+        WEB_UI
+        + """
+        username = "me"
+        password = "secret-of-the-web-ui"
+        [[providers]]
+        kind = "huggingface"
+        api_key = "secret-of-hugging-face"
+        models = ["a/b"]
+        """
+    )
+    secrets = set(secret_values(load_settings()))
+    assert secrets >= {"secret-of-the-web-ui", "secret-of-hugging-face"}

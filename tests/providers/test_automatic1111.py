@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 
 from imgsvc import errors
@@ -129,6 +131,23 @@ async def test_an_unknown_checkpoint_is_refused_before_another_one_edits(
         with pytest.raises(errors.ProviderModelNotFound, match="model v1-6"):
             await edit(provider, make_request())
     assert web_ui.calls == []
+
+
+@pytest.mark.parametrize("answer", ["{", '{"error": "x"}', "[1]", "null", "<html>"])
+async def test_a_list_of_checkpoints_that_is_none_is_a_bad_answer(
+    answer: str, pool: ImagePool, make_request: MakeRequest
+) -> None:
+    async def checkpoints(_: web.Request) -> web.Response:
+        return web.Response(text=answer)
+
+    app = web.Application()
+    app.router.add_get("/sdapi/v1/sd-models", checkpoints)
+    async with TestServer(app) as server:
+        table = {"base_url": str(server.make_url("")), "models": ["a"]}
+        elsewhere = Automatic1111Config.model_validate(table)
+        async with open_provider(elsewhere, pool) as provider:
+            with pytest.raises(errors.ProviderBadAnswer):
+                await edit(provider, make_request())
 
 
 async def test_a_web_ui_without_its_api_is_told_how_to_switch_it_on(

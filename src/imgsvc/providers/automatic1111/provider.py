@@ -127,7 +127,7 @@ class Automatic1111Provider:
             content = await read_bytes(response, _MAX_LIST_BYTES)
         try:
             names = set(_names(await asyncio.to_thread(orjson.loads, content)))
-        except (ValueError, LookupError, TypeError, AttributeError) as exc:
+        except (ValueError, TypeError, AttributeError) as exc:
             raise ProviderBadAnswer("The image API's base URL leads to something else.") from exc
         if model not in names:
             raise explained(ProviderModelNotFound, f"model {model}")
@@ -184,10 +184,11 @@ def _document(settings: Mapping[str, Any], picture: bytes, mask: bytes | None) -
 def _names(checkpoints: Any) -> Iterator[str]:
     """Yield every name that a checkpoint of the list goes by in override_settings."""
     for checkpoint in checkpoints:
-        title = checkpoint["title"]
-        file = PurePosixPath(checkpoint.get("filename", "").replace("\\", "/"))
+        told = {key: text for key, text in checkpoint.items() if isinstance(text, str)}
+        title = told.get("title", "")
+        file = PurePosixPath(told.get("filename", "").replace("\\", "/"))
         yield from (title, title.rpartition(" [")[0], file.name, file.stem)
-        yield from (checkpoint.get(key) or "" for key in ("model_name", "hash", "sha256"))
+        yield from (told.get(key, "") for key in ("model_name", "hash", "sha256"))
 
 
 async def _check(response: aiohttp.ClientResponse, model: str) -> None:
