@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from imgsvc.errors import CorruptImage, ImageError
-from imgsvc.imaging.exchange import convert, fitting, scaled, white_mask
+from imgsvc.imaging.exchange import convert, fitting, scaled
 from imgsvc.imaging.formats import ImageFormat, sniff
 
 MEGAPIXEL = 1_048_576
@@ -49,16 +49,6 @@ def test_whatever_the_size_its_result_can_be_worked_on(
 def test_the_ratio_of_an_ordinary_picture_is_kept(size: tuple[int, int]) -> None:
     width, height = fitting(size, MEGAPIXEL)
     assert width / height == pytest.approx(size[0] / size[1], rel=0.06)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_a_mask_becomes_white_where_it_is_transparent(mode: str, tmp_path: Path) -> None:
-    mask = Image.new("RGBA", (40, 20), (10, 20, 30, 255))
-    mask.paste((200, 0, 0, 0), (0, 0, 20, 20))
-    mask.convert(mode).save(tmp_path / "mask", "PNG")
-    with Image.open(io.BytesIO(white_mask(tmp_path / "mask", (80, 40)))) as white:
-        assert (white.mode, white.size) == ("L", (80, 40))
-        assert (white.getpixel((2, 2)), white.getpixel((77, 2))) == (255, 0)
 
 
 def test_a_transparent_picture_gets_white_behind_it_as_jpeg(tmp_path: Path) -> None:

@@ -7,13 +7,10 @@ import io
 import math
 from pathlib import Path
 
-from PIL import Image, ImageChops
-
 from imgsvc.errors import CorruptImage
 from imgsvc.imaging.formats import SNIFF_BYTES, ImageFormat, sniff
 from imgsvc.imaging.operations import Size
 from imgsvc.imaging.ops import encode, open_scaled, read_image
-from imgsvc.imaging.reading import open_picture
 
 _STEP = 8
 """Diffusion models work on squares of that many pixels a side."""
@@ -49,19 +46,6 @@ def scaled(path: Path, size: Size, image_format: ImageFormat) -> bytes:
     """
     quality = None if image_format is ImageFormat.PNG else _HIGH_QUALITY
     return encode(open_scaled(path, lambda _: size), image_format, quality=quality)
-
-
-def white_mask(path: Path, size: Size) -> bytes:
-    """Return a mask that is white where it is to be edited, as a grey PNG with so many pixels.
-
-    The mask at path is a PNG that is transparent there. Raises what open_picture raises.
-    """
-    with open_picture(path, ImageFormat.PNG) as mask:
-        alpha = mask.convert("RGBA").getchannel("A")
-    white = ImageChops.invert(alpha).resize(size, Image.Resampling.BILINEAR)
-    output = io.BytesIO()
-    white.save(output, format="PNG")
-    return output.getvalue()
 
 
 def convert(content: bytes, image_format: ImageFormat) -> bytes:

@@ -1,4 +1,4 @@
-"""HTTP as the kinds of providers use it that have no client library: calls, bounds, errors."""
+"""What statuses and broken connections mean, and HTTP for the kinds without a client library."""
 
 import asyncio
 import time
@@ -40,6 +40,7 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     404: ProviderModelNotFound,
     405: ProviderModelNotFound,  # a base URL that leads to some other service
     408: ProviderTimeout,
+    409: ProviderServerError,
     410: ProviderModelNotFound,
     413: ProviderRefusedImage,
     415: ProviderRefusedImage,
@@ -48,8 +49,8 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     524: ProviderTimeout,  # as 504, of Cloudflare
 }
 
-# What aiohttp raises before it has a connection, so that nothing was sent
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+"""What aiohttp raises before it has a connection, so that nothing was sent."""
 
 _MAX_ERROR_BYTES = 64 * 1024  # of an answer that is no picture
 
@@ -90,7 +91,7 @@ def transport_errors(model: str) -> Iterator[None]:
 
 def _kind_of_transport_error(exc: Exception) -> type[ProviderError]:
     match exc:
-        case _ if isinstance(exc, _NOT_SENT):
+        case _ if isinstance(exc, NOT_SENT):
             return ProviderUnreachable
         case TimeoutError():
             return ProviderTimeout

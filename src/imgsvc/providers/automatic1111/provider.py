@@ -23,6 +23,7 @@ from imgsvc.errors import (
 )
 from imgsvc.imaging import exchange
 from imgsvc.imaging.formats import ImageFormat
+from imgsvc.imaging.masks import mask_that_edits
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.automatic1111.config import Automatic1111Config
 from imgsvc.providers.base import Edited, EditRequest
@@ -99,7 +100,7 @@ class Automatic1111Provider:
         picture = await self._pool.run(exchange.scaled, request.image, sent, ImageFormat.PNG)
         mask = None
         if request.mask is not None:
-            mask = await self._pool.run(exchange.white_mask, request.mask, sent)
+            mask = await self._pool.run(mask_that_edits, request.mask, "white", sent)
         width, height = asked or sent
         settings = {
             "prompt": request.prompt,

@@ -14,7 +14,6 @@ import httpx2
 import openai
 
 from imgsvc.errors import (
-    ProviderAccessDenied,
     ProviderBadAnswer,
     ProviderConnectionLost,
     ProviderError,
@@ -24,13 +23,13 @@ from imgsvc.errors import (
     ProviderRateLimited,
     ProviderRefusedContent,
     ProviderRefusedImage,
-    ProviderRefusedParameter,
     ProviderServerError,
     ProviderTimeout,
     ProviderUnreachable,
 )
 from imgsvc.providers.categories import refused_categories
 from imgsvc.providers.retry_after import retry_after
+from imgsvc.providers.wire import NOT_SENT, kind_by_status
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {
     # money
@@ -72,24 +71,6 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
 _BY_TYPE: Mapping[str, type[ProviderError]] = {
     "insufficient_quota": ProviderOutOfCredit,  # whatever code comes with it next
 }
-
-_BY_STATUS: Mapping[int, type[ProviderError]] = {
-    401: ProviderKeyRejected,
-    402: ProviderOutOfCredit,
-    403: ProviderAccessDenied,
-    404: ProviderModelNotFound,
-    405: ProviderModelNotFound,  # a base URL that leads to some other service
-    408: ProviderTimeout,
-    409: ProviderServerError,
-    413: ProviderRefusedImage,
-    415: ProviderRefusedImage,
-    429: ProviderRateLimited,
-    504: ProviderTimeout,  # a gateway's: the API behind it may still have done the work
-    524: ProviderTimeout,  # as 504, of Cloudflare
-}
-
-# What aiohttp raises before it has a connection, so that nothing was sent
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _PARAMETER = re.compile(r"[a-z][a-z0-9_.\[\]]{0,63}")
@@ -138,11 +119,7 @@ def _kind(exc: BaseException) -> type[ProviderError]:
 def _kind_by_status(status: int | None) -> type[ProviderError]:
     if status is None:  # an error in the middle of an answer
         return ProviderServerError
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if status < 400:
-        return ProviderBadAnswer
-    return ProviderServerError if status >= 500 else ProviderRefusedParameter
+    return kind_by_status(status)
 
 
 def _kind_of_connection_error(exc: BaseException) -> type[ProviderError]:
@@ -153,7 +130,7 @@ def _kind_of_connection_error(exc: BaseException) -> type[ProviderError]:
     proves that the request was never sent, it counts as sent.
     """
     for cause in _chain(exc):
-        if isinstance(cause, _NOT_SENT):
+        if isinstance(cause, NOT_SENT):
             return ProviderUnreachable
         if isinstance(cause, aiohttp.ClientError):
             return ProviderTimeout if isinstance(cause, TimeoutError) else ProviderConnectionLost
