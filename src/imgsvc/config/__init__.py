@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from imgsvc.callbacks import CallbacksConfig, EgressPolicy
+from imgsvc.config.entries import provider_entries
 from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
 from imgsvc.config.problems import explain, misspelt_aliases
 from imgsvc.config.sources import Source, nest, read_aliases, read_secret_files
@@ -27,6 +28,7 @@ from imgsvc.imaging.config import ImagesConfig
 from imgsvc.jobs import BackendConfig, BudgetsConfig, FetchConfig, WorkersConfig
 from imgsvc.logs import LogsConfig
 from imgsvc.providers import (
+    ImageApiConfig,
     LocalConfig,
     OpenAIConfig,
     PromptsConfig,
@@ -83,6 +85,16 @@ class Settings(BaseSettings):
         return values
 
     @model_validator(mode="after")
+    def _each_image_api_has_a_name_of_its_own(self) -> Self:
+        names = [api.name for api in self.image_apis]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(
+                f"several image APIs are called {', '.join(twice)}: give each another `name`, in"
+                " [openai] or its entry of [[providers]]"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _moderation_has_a_key(self) -> Self:
         if self.prompts.moderation and self.openai.api_key is None:
             raise ValueError(
@@ -110,7 +122,7 @@ class Settings(BaseSettings):
         )
 
     @property
-    def image_apis(self) -> list[ProviderChoice]:
+    def image_apis(self) -> list[ImageApiConfig]:
         """All image APIs in the order in which they are asked."""
         first = [] if self.openai.api_key is None else [self.openai]
         return [*first, *self.providers]
@@ -137,12 +149,17 @@ def load_settings(config_file: Path | None = None) -> Settings:
     problems = list(misspelt_aliases())
     try:
         file = _find_file(config_file)
-        secrets_dir = _find_secrets_dir(file)
+        table = _read_table(file)
+        secrets_dir = _find_secrets_dir(table)
 
         class Loaded(Settings):
             model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets_dir)
 
-        settings = Loaded()
+        providers, wrong = provider_entries(
+            Settings, table.get("providers"), read_secret_files(Loaded), our_variables()
+        )
+        problems += wrong
+        settings = Loaded(providers=providers)
     except ValidationError as exc:
         found = exc.errors(include_url=False, include_input=False)
         raise ConfigurationError(problems + [explain(error, Settings) for error in found]) from exc
@@ -176,14 +193,16 @@ def _find_file(given: Path | None) -> Path | None:
     return named
 
 
-def _find_secrets_dir(file: Path | None) -> Path | None:
+def _read_table(file: Path | None) -> dict[str, Any]:
+    """Return what the file holds; nothing without a file."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ConfigurationError([f"the file {file} cannot be read as TOML: {exc}"]) from exc
+
+
+def _find_secrets_dir(table: dict[str, Any]) -> Path | None:
     """Return where secret files are: it must be known before the other keys are read."""
-    table: dict[str, Any] = {}
-    if file is not None:
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-            raise ConfigurationError([f"the file {file} cannot be read as TOML: {exc}"]) from exc
     named = our_variables().get("SECRETS_DIR") or table.get("secrets_dir")
     if not named:
         return None

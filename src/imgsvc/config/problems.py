@@ -1,16 +1,16 @@
 """What is wrong with the configuration, in plain words."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import get_args
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from imgsvc.config.names import ALIASES, PREFIX
 from imgsvc.config.sources import room_fields
-from imgsvc.providers import Model, ProviderChoice
+from imgsvc.providers import Model
 
 _KINDS_BEHIND = {"storage": 1, "providers": 2}
 """How far into a path the table is of which there are several kinds: [[providers]] is a list."""
@@ -40,11 +40,12 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
     if len(path) > table:
         kind = path.pop(table)  # the union of kinds puts it between the table and the key
     key = ".".join(path)
-    # What is deeper is a place in a list or table.
-    where = " or ".join(_names(path[:1] if path[0] == "providers" else path[:2]))
+    where = " or ".join(_names(path))
     match error["type"]:
         case "missing":
-            return f"{key} is missing: set {where}"
+            is_key = path[0] == "providers" and path[2:] == ["api_key"]
+            which = ", to any word for a server that asks for none" if is_key else ""
+            return f"{key} is missing: set {where}{which}"
         case "extra_forbidden":
             return _explain_unknown(path, kind, settings_cls)
         case "union_tag_invalid":
@@ -61,7 +62,8 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
 def _explain_unknown(path: list[str], kind: str, settings_cls: type[BaseModel]) -> str:
     key, names = ".".join(path), tuple(_names(path))
     own = names[-1]
-    given = [v for v in sorted(os.environ) if v in names or f"{v.upper()}__".startswith(f"{own}__")]
+    own = re.escape(own).replace("__NAME__", r"__\w+__")  # of an entry, whatever its name
+    given = [v for v in sorted(os.environ) if v in names or re.match(f"{own}(__|$)", v.upper())]
     called = f"{key} ({', '.join(given)})" if given else key
     known = set(_keys_beside(path, settings_cls))
     if path[0] in _KINDS_BEHIND and path[-1] in known:
@@ -78,20 +80,16 @@ def _keys_beside(path: list[str], settings_cls: type[BaseModel]) -> Iterable[str
         return settings_cls.model_fields
     if "models" in path[:-1]:
         return Model.model_fields
-    return (
-        _keys_of(ProviderChoice) if path[0] == "providers" else room_fields(settings_cls, path[0])
-    )
-
-
-def _keys_of(annotation: object) -> Iterator[str]:
-    """Yield the keys of all models that an annotation is made of."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield from annotation.model_fields
-    for part in get_args(annotation):
-        yield from _keys_of(part)
+    return room_fields(settings_cls, path[0])
 
 
 def _names(path: list[str]) -> list[str]:
-    """Return the environment variables that set a key: its aliases, then its own."""
-    aliases = [alias for alias, target in ALIASES.items() if target == ".".join(path)]
-    return [*aliases, f"{PREFIX}{'__'.join(path).upper()}"]
+    """Return the environment variables that set a key: its aliases, then its own.
+
+    What is deeper in the path is a place in a list or table.
+    """
+    aliases = [alias for alias, target in ALIASES.items() if target == ".".join(path[:2])]
+    variable = "__".join(path[:2]).upper()
+    if path[0] == "providers":
+        variable = "PROVIDERS" if len(path) < 3 else f"PROVIDERS__NAME__{path[2].upper()}"
+    return [*aliases, f"{PREFIX}{variable}"]

@@ -59,19 +59,29 @@ def read_aliases() -> dict[str, Any]:
 
 
 def nest(settings_cls: type[BaseModel], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return texts named room__key as a table of each room; lists and tables are JSON."""
+    """Return texts named room__key as a table of each room; lists and tables are JSON.
+
+    A room that is a list of tables is left out: see provider_entries.
+    """
     values: dict[str, Any] = {}
     for name, text in sorted(texts.items()):
         room, separator, key = name.lower().partition("__")
+        if _is_list(settings_cls.model_fields.get(room)):
+            continue
         keys = room_fields(settings_cls, room)
         if not separator or (room in settings_cls.model_fields and not keys):
             values[name.lower()] = text
         elif isinstance(values.setdefault(room, {}), dict):
-            values[room][key] = _decode(keys.get(key), text)
+            values[room][key] = decode(keys.get(key), text)
     return values
 
 
-def _decode(field: FieldInfo | None, text: str) -> Any:
+def _is_list(field: FieldInfo | None) -> bool:
+    return field is not None and get_origin(field.annotation) is list
+
+
+def decode(field: FieldInfo | None, text: str) -> Any:
+    """Return the text as a value for this field: JSON for lists and tables, the text else."""
     if field is None or get_origin(field.annotation) not in {list, dict}:
         return text
     try:
@@ -83,9 +93,14 @@ def _decode(field: FieldInfo | None, text: str) -> Any:
 def room_fields(settings_cls: type[BaseModel], room: str) -> dict[str, FieldInfo]:
     """Return the keys of a room, of all its kinds; none for what is not a room."""
     field = settings_cls.model_fields.get(room)
-    kinds = (get_args(field.annotation) or (field.annotation,)) if field else ()
+    return _fields_of(field.annotation) if field else {}
+
+
+def _fields_of(annotation: object) -> dict[str, FieldInfo]:
+    """Return the fields of all models that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return dict(annotation.model_fields)
     fields: dict[str, FieldInfo] = {}
-    for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            fields |= kind.model_fields
+    for part in get_args(annotation):
+        fields |= _fields_of(part)
     return fields

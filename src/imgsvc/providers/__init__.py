@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -27,14 +27,17 @@ from imgsvc.providers.huggingface import HuggingFaceConfig
 from imgsvc.providers.limiter import Limits
 from imgsvc.providers.local import LocalConfig, LocalProvider
 from imgsvc.providers.models import Model
-from imgsvc.providers.openai import OpenAIConfig, OpenAIProvider, open_openai
+from imgsvc.providers.openai import OpenAIConfig, OpenAIEntry, OpenAIProvider, open_openai
 from imgsvc.providers.options import EditOptions
 from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.prompts import PromptFilter, PromptsConfig, open_prompt_filter
 from imgsvc.providers.router import EditRouter
 
+ImageApiConfig: TypeAlias = OpenAIConfig | Automatic1111Config | HuggingFaceConfig
+"""How an image API is configured, whatever its kind."""
+
 ProviderChoice = Annotated[
-    Annotated[OpenAIConfig | Automatic1111Config | HuggingFaceConfig, Field(discriminator="kind")],
+    Annotated[OpenAIEntry | Automatic1111Config | HuggingFaceConfig, Field(discriminator="kind")],
     # An entry that says nothing of its kind is a server with OpenAI's wire format.
     BeforeValidator(lambda entry: {"kind": "openai"} | entry if isinstance(entry, dict) else entry),
 ]
@@ -53,12 +56,14 @@ __all__ = [
     "EditRouter",
     "Edited",
     "HuggingFaceConfig",
+    "ImageApiConfig",
     "Limits",
     "LocalConfig",
     "LocalProvider",
     "Model",
     "Observer",
     "OpenAIConfig",
+    "OpenAIEntry",
     "OpenAIProvider",
     "PromptFilter",
     "PromptsConfig",
@@ -76,7 +81,7 @@ __all__ = [
 ]
 
 
-def open_provider(config: ProviderChoice, pool: ImagePool) -> AbstractAsyncContextManager[Provider]:
+def open_provider(config: ImageApiConfig, pool: ImagePool) -> AbstractAsyncContextManager[Provider]:
     """Return the provider of this configuration, to be entered."""
     match config:
         case OpenAIConfig():
@@ -93,7 +98,7 @@ def open_provider(config: ProviderChoice, pool: ImagePool) -> AbstractAsyncConte
 
 @asynccontextmanager
 async def open_router(
-    configs: Sequence[ProviderChoice], routing: RoutingConfig, local: LocalConfig, pool: ImagePool
+    configs: Sequence[ImageApiConfig], routing: RoutingConfig, local: LocalConfig, pool: ImagePool
 ) -> AsyncIterator[EditRouter]:
     """Yield the router to these providers, in their order; without any, the local engine edits."""
     async with AsyncExitStack() as stack:

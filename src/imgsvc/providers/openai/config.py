@@ -18,6 +18,7 @@ from pydantic import (
 
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.providers.base import ProviderConfig, ProviderName
+from imgsvc.providers.fields import HeaderSecret
 from imgsvc.providers.models import Model, Quality, ResultFormat, describing, known_models
 
 
@@ -125,3 +126,11 @@ class OpenAIConfig(ProviderConfig):
             name: model if model.default_quality else model.model_copy(update=quality)
             for name, model in offered.items()
         }
+
+
+class OpenAIEntry(OpenAIConfig):
+    """One of several image APIs: it is there to be asked, so it has a key."""
+
+    api_key: HeaderSecret = Field(
+        description="Key of the image API; any word for a server that asks for none."
+    )

@@ -1,0 +1,78 @@
+"""The entries of [[providers]]: a list, and keys of single entries from elsewhere.
+
+A key must not stand in the file if it is a secret. So `providers__NAME__KEY`, as a
+variable or a secret file, sets the one key of the entry that is called NAME.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from imgsvc.config.names import PREFIX
+from imgsvc.config.sources import decode, room_fields
+
+ROOM = "providers"
+
+
+def provider_entries(
+    settings_cls: type[BaseModel],
+    listed: object,
+    secrets: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> tuple[Any, list[str]]:
+    """Return the entries with all keys that were set from elsewhere, and what is wrong there.
+
+    `listed` are those of the file, or None. `secrets` are the secret files, `variables` those
+    of the environment, by what follows the prefix. What is no list of tables comes back as it
+    is: the validation says so.
+    """
+    whole = variables.get(ROOM.upper())
+    entries = listed if whole is None else decode(settings_cls.model_fields[ROOM], whole)
+    if entries is None:
+        entries = []
+    if not isinstance(entries, list):
+        return entries, []
+    entries = [dict(each) if isinstance(each, dict) else each for each in entries]
+    names = [_name(each) for each in entries]
+    problems = []
+    fields = room_fields(settings_cls, ROOM)
+    for source, rest, text in _single_keys(secrets, variables):
+        # A name may have two underscores in it as well.
+        fitting = [each for each in names if each is not None and rest.startswith(f"{each}__")]
+        name = max(fitting, key=len, default=None)
+        if name is None:
+            problems.append(f"{source}: {_explain_nobody(rest, names)}")
+            continue
+        key = rest.removeprefix(f"{name}__")
+        for each, entry in zip(names, entries, strict=True):
+            if each == name:
+                entry[key] = decode(fields.get(key), text)
+    return entries, problems
+
+
+def _explain_nobody(rest: str, names: Sequence[str | None]) -> str:
+    if rest in names:
+        return f"names no key of {rest}: one more `__` and the key are missing"
+    listed = ", ".join(filter(None, names))
+    known = f"those there are: {listed}" if listed else "there is none in [[providers]]"
+    return f"there is no provider {rest.partition('__')[0]}; {known}"
+
+
+def _single_keys(
+    secrets: Mapping[str, str], variables: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield where a key is set, what follows `providers__` there, and to what; the last wins."""
+    for source, texts in (("the secret file ", secrets), (PREFIX, variables)):
+        for called, text in sorted(texts.items()):
+            room, separator, rest = called.lower().partition("__")
+            if room == ROOM and separator:
+                yield f"{source}{called}", rest, text
+
+
+def _name(entry: object) -> str | None:
+    """Return what an entry is called, without one it is its kind; None for what is no entry."""
+    if not isinstance(entry, dict):
+        return None
+    name = entry.get("name", entry.get("kind", "openai"))
+    return name if isinstance(name, str) else None
