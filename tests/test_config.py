@@ -279,3 +279,23 @@ def test_loopback_may_be_called_only_while_the_server_listens_there_alone(
     assert egress.allow_loopback is allowed
     assert egress.allow_networks == (ip_network("10.0.0.0/8"),)
     assert egress.allow_hosts == {"hooks.example"}
+
+
+# -- where the links lead ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "nowhere"),
+    [
+        ({}, False),
+        ({"IMGSVC_SERVER__HOST": "images.internal"}, False),
+        ({"IMGSVC_SERVER__HOST": "0.0.0.0"}, True),  # noqa: S104 - which no caller reaches
+        ({"IMGSVC_SERVER__HOST": "::"}, True),
+        ({"IMGSVC_SERVER__HOST": "0.0.0.0", "IMGSVC_SERVER__PUBLIC_URL": "http://a.b"}, False),  # noqa: S104
+    ],
+)
+def test_links_to_any_address_lead_nowhere_unless_a_url_is_given(
+    env: Environment, variables: dict[str, str], *, nowhere: bool
+) -> None:
+    env(**variables)
+    assert load_settings().server.links_lead_nowhere is nowhere

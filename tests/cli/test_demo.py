@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cli.commands import Command
 from standins.openai import openai_standin
 from standins.processes import is_alive
 
@@ -52,11 +53,14 @@ def test_the_demo_does_not_take_over_what_is_configured_here(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_with_a_key_the_demo_tells_the_cost_and_asks_first(tmp_path: Path) -> None:
-    done = demo(tmp_path, OPENAI_API_KEY="sk-not-used")
-    assert done.returncode == 1
-    assert "USD" in done.stdout
-    assert "--yes" in done.stderr
+def test_with_a_key_the_demo_tells_the_cost_and_asks_first(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-used")
+    done = command("demo")
+    assert done.code == 1
+    assert "USD" in done.out
+    assert "--yes" in done.err
     assert not (tmp_path / "demo-output").exists()
 
 
@@ -95,12 +99,13 @@ async def test_a_demo_whose_image_api_refuses_fails_and_names_the_reason(tmp_pat
     assert "provider_out_of_credit" in done.stderr
 
 
-def test_a_demo_that_fails_says_why_and_ends_with_an_error(tmp_path: Path) -> None:
+def test_a_demo_that_fails_says_why_and_ends_with_an_error(
+    command: Command, tmp_path: Path
+) -> None:
     (tmp_path / "demo-output").write_text("in the way")
-    done = demo(tmp_path)
-    assert done.returncode == 1
-    assert "demo-output" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = command("demo")
+    assert done.code == 1
+    assert "demo-output" in done.err
 
 
 @pytest.mark.slow

@@ -1,17 +1,17 @@
 """The commands that talk to a running server, as a person types them."""
 
 import asyncio
-import json
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 from aiohttp import web
 
-from imgsvc.cli import main, options
+from cli.commands import Command, Done
+from imgsvc.cli import options
 from imgsvc.cli.client import configured_server
 from imgsvc.errors import ConfigurationError
 from imgsvc.jobs.models import CallbackState, JobKind, JobState
@@ -21,38 +21,13 @@ from standins.receiver import Receiver
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int | str | None
-    out: str
-    err: str
-
-    @property
-    def documents(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 Run: TypeAlias = Callable[..., Awaitable[Done]]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Return a function that runs a command in an empty folder, with an event loop of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def code_of(arguments: tuple[str, ...]) -> int | str | None:
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        return ended.value.code
-
-    async def run(*arguments: str) -> Done:
-        code = await asyncio.to_thread(code_of, arguments)
-        out, err = capsys.readouterr()
-        return Done(code=code, out=out, err=err)
-
-    return run
+def run(command: Command) -> Run:
+    """Return a function that runs a command in a thread, so that this one can answer it."""
+    return partial(asyncio.to_thread, command)
 
 
 # -- list and show -------------------------------------------------------------------------

@@ -5,9 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from imgsvc.cli import main
+from cli.commands import Command
 from imgsvc.config import Settings
 from standins.openai import openai_standin
 from standins.pictures import as_base64, picture
@@ -15,22 +13,15 @@ from standins.receiver import reply
 from standins.service import Caller, running_service
 
 
-async def run(capsys: pytest.CaptureFixture[str], caller: Caller, *command: str) -> list[Any]:
+async def run(command: Command, caller: Caller, *arguments: str) -> list[Any]:
     """Run a command that works, and return the documents that it prints."""
-
-    def in_a_thread() -> int | str | None:
-        with pytest.raises(SystemExit) as ended:
-            main([*command, "--server", caller.server.url, "--json"])
-        return ended.value.code
-
-    capsys.readouterr()
-    assert await asyncio.to_thread(in_a_thread) == 0
-    lines = capsys.readouterr().out.splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+    done = await asyncio.to_thread(command, *arguments, "--server", caller.server.url, "--json")
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
 
 
 async def test_a_job_fails_is_shown_done_again_and_told_again(
-    capsys: pytest.CaptureFixture[str], make_settings: Callable[..., Settings]
+    command: Command, make_settings: Callable[..., Settings]
 ) -> None:
     async with openai_standin() as api:
         settings = make_settings(
@@ -45,16 +36,16 @@ async def test_a_job_fails_is_shown_done_again_and_told_again(
             failed = await caller.run("/process-image-async-b64", body)
             assert failed["status"] == "failed"
 
-            [listed] = await run(capsys, caller, "jobs", "list", "--state", "failed")
+            [listed] = await run(command, caller, "jobs", "list", "--state", "failed")
             assert listed["job_id"] == failed["job_id"]
             await caller.until(failed["job_id"], lambda job: job.is_settled)
-            [shown] = await run(capsys, caller, "jobs", "show", failed["job_id"])
+            [shown] = await run(command, caller, "jobs", "show", failed["job_id"])
             assert shown["error"] == failed["error"]
             assert [each["status"] for each in shown["callback"]["attempts"]] == [500]
 
-            await run(capsys, caller, "jobs", "retry", failed["job_id"])
+            await run(command, caller, "jobs", "retry", failed["job_id"])
             again = (await caller.receiver.next()).json
             assert (again["status"], again["job_id"] != failed["job_id"]) == ("completed", True)
 
-            await run(capsys, caller, "callbacks", "redeliver", "--dead", "--since", "1h")
+            await run(command, caller, "callbacks", "redeliver", "--dead", "--since", "1h")
             assert (await caller.receiver.next()).json == failed
