@@ -1,7 +1,9 @@
 import re
+import sys
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -216,6 +218,30 @@ def test_a_long_prompt_of_one_piece_is_read_to_its_end(piece: str) -> None:
     assert {"whatever", "sepia", "not sepia"} & {*intent.ignored, *map(str, intent.operations)} or (
         len(intent.ignored) == MAX_IGNORED
     )
+
+
+def calls_made(prompt: str) -> int:
+    """Return how many functions are called to read the prompt: what takes its time."""
+    count = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        understand(prompt)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("first", ["300x200 ", "50 % ", "less ", "sepia blur ", "cat "])
+@pytest.mark.parametrize("then", ["sepia blur ", "edges ", "bigger ", "300x200 "])
+def test_twice_as_long_a_prompt_takes_twice_the_work(first: str, then: str) -> None:
+    half, whole = (calls_made(first * count + then * count) for count in (200, 400))
+    assert 1.5 * half < whole < 2.5 * half
 
 
 ROWS = re.findall(

@@ -1,8 +1,9 @@
 """From clauses to drafts: which order is meant, and which parameters belong to it."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from imgsvc.imaging.intent.meanings import Head, Mark
 from imgsvc.imaging.intent.sentence import Clause, Item, heads_forbidden
@@ -19,6 +20,9 @@ ADJUSTMENTS = QUALITIES | {
     Head.COOL,
 }
 _SCALINGS = frozenset({Head.RESIZE, Head.SHRINK, Head.ENLARGE})
+_TURNED_DOWN = ADJUSTMENTS | _SCALINGS | {Head.ENHANCE}
+"""What "less" makes weaker; all else can only be done or left."""
+
 _STRENGTH = frozenset({Mark.SLIGHTLY, Mark.STRONGLY})
 _DIRECTIONS = frozenset({Mark.MORE, Mark.LESS})
 _LENGTHS = frozenset({Mark.NUMBER, Mark.PIXELS, Mark.PERCENT})
@@ -97,9 +101,8 @@ class Drafts:
     def add(self, clause: Clause) -> None:
         """Add the orders of the next clause."""
         before = len(self.orders)
-        pending = _Assignment(self, clause).run()
-        # Asked once a clause: asked for each parameter, a long prompt takes seconds.
-        strangers = clause.has_strangers
+        strangers = clause.has_strangers  # asked once: asked for each item, it takes seconds
+        pending = _Assignment(self, clause, strangers).run()
         converts = any(item.meaning in {Mark.AS, Mark.TARGET} for item in clause.items)
         alone = len(self.orders) == before and not strangers
         for item in pending:
@@ -122,52 +125,66 @@ class Drafts:
 
 @dataclass(slots=True)
 class _Assignment:
-    """Opens a draft for each order of a clause and gives it its parameters."""
+    """Opens a draft for each order of a clause and gives it its parameters.
+
+    The work for one order does not depend on the length of the clause, which may be the prompt.
+    """
 
     drafts: Drafts
     clause: Clause
+    strangers: bool  # whether the clause has words without a meaning
     current: Draft | None = None  # the last order
-    pending: list[Item] = field(default_factory=list)  # parameters that no order has taken
+    # By kind, where in the clause the parameters stand that no order has taken.
+    pending: dict[Mark, deque[int]] = field(default_factory=dict)
     stranger: bool = False  # an unknown word stands behind the last order
 
     def run(self) -> list[Item]:
         """Do it, and return the parameters left over."""
         items = self.clause.items
         forbidden = heads_forbidden(self.clause)
-        for number, item in enumerate(items):
-            following = items[number + 1] if number + 1 < len(items) else None
+        orders = sum(isinstance(item.meaning, Head) for item in items)
+        for place, item in enumerate(items):
             if item.meaning is None:
                 self.stranger = True
                 self.drafts.ignored.append(item.text)
-            elif isinstance(item.meaning, Head):
-                self._order(item, item.meaning, forbidden=forbidden[number])
-            elif not forbidden[number]:
-                self._parameter(item, following)
-        return self.pending
+            elif isinstance(item.meaning, Mark):
+                if not forbidden[place]:
+                    self._parameter(place, item.meaning)
+            elif forbidden[place] or self._is_less(item.meaning):
+                self.drafts.ignored.append(f"not {item.text}")
+                self.current, self.pending = None, {}
+            elif item.meaning is not Head.EDGES or orders == 1:
+                self._order(item, item.meaning)
+        return [items[place] for place in sorted(chain.from_iterable(self.pending.values()))]
 
-    def _order(self, item: Item, head: Head, *, forbidden: bool) -> None:
-        if forbidden or _is_less(head, self.pending):
-            self.drafts.ignored.append(f"not {item.text}")
-            self.current, self.pending = None, []
-            return
-        others = any(
-            isinstance(each.meaning, Head) and each is not item for each in self.clause.items
-        )
-        if head is Head.EDGES and others:
-            return
+    def _order(self, item: Item, head: Head) -> None:
         self.current = self._open(item, head)
-        self.pending = [each for each in self.pending if not self.current.take(each)]
+        for mark, places in list(self.pending.items()):
+            if self.current.take(self.clause.items[places[0]]):
+                places.popleft()
+                if not places:
+                    del self.pending[mark]
         self.stranger = False
 
-    def _parameter(self, item: Item, following: Item | None) -> None:
-        if item.meaning is Mark.ADD:
+    def _parameter(self, place: int, mark: Mark) -> None:
+        items = self.clause.items
+        item = items[place]
+        following = items[place + 1] if place + 1 < len(items) else None
+        if mark is Mark.ADD:
             if following is not None and following.meaning is Mark.QUOTED:
                 self.current = self._open(item, Head.TEXT)
-        elif item.meaning is Mark.COLOUR and (self.stranger or _is_unknown(following)):
+        elif mark is Mark.COLOUR and (self.stranger or _is_unknown(following)):
             self.stranger = True  # "blur the red car": the colour is the car's
             self.drafts.ignored.append(item.text)
         elif self.current is None or _leans_forward(item, following) or not self.current.take(item):
-            self.pending.append(item)
+            self.pending.setdefault(mark, deque()).append(place)
+
+    def _is_less(self, head: Head) -> bool:
+        """Tell whether "less" stands before something that can only be done, not undone."""
+        if Mark.LESS not in self.pending or head in _TURNED_DOWN:
+            return False
+        last = max(places[-1] for places in self.pending.values())
+        return self.pending[Mark.LESS][-1] == last
 
     def _open(self, item: Item, head: Head) -> Draft:
         """Add a draft for the order, or return the last one if that is meant once more."""
@@ -177,7 +194,7 @@ class _Assignment:
                 return self.current  # "resize to a size of 50 %"
             if self.current.head is Head.ENHANCE and head in ADJUSTMENTS:
                 orders.pop()  # "enhance the contrast" is one order
-        draft = Draft(head, item.text, is_vague=self.clause.has_strangers)
+        draft = Draft(head, item.text, is_vague=self.strangers)
         draft.linked = self.current is None and self.clause.separator in {Mark.AND, Mark.COMMA}
         orders.append(draft)
         return draft
@@ -212,15 +229,6 @@ def _is_listed(before: Draft, after: Draft) -> bool:
 
 def _copy(source: Draft, target: Draft, marks: frozenset[Mark] | set[Mark]) -> None:
     target.parameters |= {m: item for m, item in source.parameters.items() if m in marks}
-
-
-def _is_less(head: Head, pending: Sequence[Item]) -> bool:
-    """Tell whether "less" stands before something that can only be done, not undone."""
-    return (
-        bool(pending)
-        and pending[-1].meaning is Mark.LESS
-        and head not in ADJUSTMENTS | _SCALINGS | {Head.ENHANCE}
-    )
 
 
 def _leans_forward(item: Item, following: Item | None) -> bool:
