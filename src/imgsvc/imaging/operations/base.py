@@ -1,5 +1,6 @@
 """What every operation of the local engine offers, and what several of them need."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,16 +12,16 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Operation:
+class Operation(ABC):
     """One step of an edit; ``str`` gives its short form, which the grammar understands too."""
 
     def size_after(self, size: Size) -> Size:
         """Return the size of the result for a picture of this size."""
         return size
 
+    @abstractmethod
     def apply(self, image: Image.Image) -> Image.Image:
         """Return the result for an RGB or RGBA image, as RGB or RGBA; may change image."""
-        raise NotImplementedError
 
 
 class Unit(StrEnum):
