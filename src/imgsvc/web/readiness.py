@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from imgsvc.errors import ShuttingDown
+from imgsvc.jobs.stopping import unless
 
 T = TypeVar("T")
 
@@ -33,14 +34,4 @@ class Readiness:
 
     async def unless_draining(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what work returns, or stop it and raise ShuttingDown once the server drains."""
-        doing = asyncio.create_task(work, name="unless-draining")
-        draining = asyncio.create_task(self._draining.wait(), name="draining")
-        try:
-            await asyncio.wait({doing, draining}, return_when=asyncio.FIRST_COMPLETED)
-            if doing.done():
-                return doing.result()
-            raise ShuttingDown
-        finally:
-            draining.cancel()
-            doing.cancel()
-            await asyncio.wait({doing})  # it may hold a file open
+        return await unless(self._draining, work, ShuttingDown)
