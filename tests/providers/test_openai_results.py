@@ -39,7 +39,7 @@ def looks_whole(content: bytes, kind: ImageFormat) -> bool:
 
 
 @pytest.mark.parametrize("extra", [0, 7, 4096, 200_001])
-@pytest.mark.parametrize(("kind", "options"), OUTPUTS, ids=str)
+@pytest.mark.parametrize(("kind", "options"), OUTPUTS)
 async def test_a_real_file_is_whole(kind: str, options: dict[str, object], extra: int) -> None:
     content = encoded(kind, **options)  # type: ignore[arg-type]  # each fits its parameter
     if extra:
