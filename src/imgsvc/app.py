@@ -26,6 +26,7 @@ from imgsvc.jobs import (
     JobRunner,
     RunLimits,
     Spool,
+    Thumbnailer,
     Upkeep,
     hold,
     open_blobs,
@@ -68,6 +69,7 @@ class _Opened:
     backend: JobBackend
     cursors: Cursors
     spool: Spool
+    thumbnailer: Thumbnailer
 
 
 @asynccontextmanager
@@ -101,10 +103,12 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             backend=backend,
             cursors=Cursors(cursor_key),
             spool=Spool(blobs=blobs, record=backend.size, limit=settings.backend.max_spool_bytes),
+            thumbnailer=Thumbnailer(settings.images, blobs),
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
         await enter(_running(_upkeep(settings, opened), name="upkeep"))
+        await enter(_running(opened.thumbnailer.run(), name="thumbnails"))
         await enter(_running(_work(settings, opened), name="workers"))
         app = _application(settings, opened, readiness, base_url)
         provider = router.catalogue.asked_for(EditOptions(), has_mask=False)
@@ -144,6 +148,7 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         images=images,
         batches=batches,
         freezer=_freezer(settings, opened.blobs),
+        thumbnailer=opened.thumbnailer,
         config=settings.workers,
         budgets=settings.budgets,
     )

@@ -24,6 +24,7 @@ from imgsvc.jobs import (
     ImageEditor,
     ImageFetcher,
     JobRunner,
+    Thumbnailer,
     WorkersConfig,
     open_blobs,
 )
@@ -163,6 +164,7 @@ def make_runner(
             images=make_image_editor(provider),
             batches=make_editor(provider),
             freezer=Freezer(blobs=blobs, first_delay=0),
+            thumbnailer=Thumbnailer(ImagesConfig(), blobs),
             config=WorkersConfig(**config),
             budgets=budgets or BudgetsConfig(),
         )

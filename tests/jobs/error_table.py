@@ -24,6 +24,7 @@ from imgsvc.jobs import (
     ImageEditor,
     JobBackend,
     JobRunner,
+    Thumbnailer,
     WorkersConfig,
     open_blobs,
 )
@@ -169,6 +170,7 @@ class Bench:
                 item_timeout=job_timeout,
             ),
             freezer=Freezer(blobs=self.blobs, first_delay=0),
+            thumbnailer=Thumbnailer(ImagesConfig(), self.blobs),
             config=WorkersConfig(job_timeout=job_timeout),
             budgets=BudgetsConfig(),
         )

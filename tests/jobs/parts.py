@@ -24,7 +24,7 @@ from imgsvc.jobs.models import (
     StoredImage,
 )
 from imgsvc.jobs.story import Story
-from imgsvc.providers import Edited, EditRequest, Model
+from imgsvc.providers import Edited, EditRequest, Model, Observer
 
 JOB_ID = "0c0ffee0-1234-4abc-8def-0123456789ab"
 CALLBACK_URL = "http://127.0.0.1:9/callback"
@@ -162,7 +162,7 @@ class ScriptedProvider:
         default_factory=lambda: {"model-1": Model(name="model-1", usd_per_image=0.04)}
     )
 
-    async def edit(self, request: EditRequest, _model: Model) -> Edited:
+    async def edit(self, request: EditRequest, _model: Model, _observer: Observer) -> Edited:
         self.requests.append(request)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

@@ -13,6 +13,8 @@ from imgsvc.providers import (
     EditRequest,
     EditRouter,
     Model,
+    Observer,
+    PartialImage,
     Provider,
     ProviderCall,
     ProviderRetry,
@@ -63,6 +65,7 @@ class Notes:
 
     calls: list[ProviderCall] = field(default_factory=list)
     retries: list[ProviderRetry] = field(default_factory=list)
+    partials: list[PartialImage] = field(default_factory=list)
 
     def provider_called(self, call: ProviderCall) -> None:
         self.calls.append(call)
@@ -70,11 +73,16 @@ class Notes:
     def provider_retry(self, retry: ProviderRetry) -> None:
         self.retries.append(retry)
 
+    def partial_image(self, partial: PartialImage) -> None:
+        self.partials.append(partial)
 
-async def edit(provider: Provider, request: EditRequest) -> EncodedImage:
+
+async def edit(
+    provider: Provider, request: EditRequest, notes: Notes | None = None
+) -> EncodedImage:
     """Return what the provider makes of it with the model that it names, or its first one."""
     model = provider.models[request.options.model or next(iter(provider.models))]
-    return (await provider.edit(request, model)).image
+    return (await provider.edit(request, model, notes or Notes())).image
 
 
 class FailingProvider:
@@ -87,7 +95,7 @@ class FailingProvider:
         names = ("model-1", "model-2")
         self.models = {name: Model(**{"name": name} | model) for name in names}
 
-    async def edit(self, _request: EditRequest, _model: Model) -> Edited:
+    async def edit(self, _request: EditRequest, _model: Model, _observer: Observer) -> Edited:
         self.calls += 1
         error = self.errors.pop(0) if len(self.errors) > 1 else self.errors[0]
         if error is not None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgsvc.errors import ProviderBadAnswer
-from imgsvc.providers.openai import answer as answer_module
+from imgsvc.providers import cutting
 from imgsvc.providers.openai.answer import Answer, AnswerReader
 
 USAGE = {"input_tokens": 3, "output_tokens": 5}
@@ -103,7 +103,7 @@ def test_a_server_need_not_tell_its_usage(usage: bytes) -> None:
 def test_an_answer_that_never_ends_is_given_up(
     limit: str, head: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_module, limit, 1000)
+    monkeypatch.setattr(cutting, limit, 1000)
     reader = AnswerReader()
     reader.feed(head)
     reader.feed(b"A" * 900)

@@ -16,10 +16,10 @@ KEY = {"api_key": "sk-1"}
 
 
 def catalogue() -> Catalogue:
-    """Return what two providers offer; both have model-1 and model-2, the second no masks."""
+    """Return what two providers offer; the second one's models have no masks and no streams."""
     return Catalogue(
         [
-            FailingProvider(None, name="first"),
+            FailingProvider(None, name="first", partial_images=1),
             FailingProvider(None, name="second", masks=False, any_size=False, sizes=("512x512",)),
         ]
     )
@@ -62,6 +62,30 @@ def test_only_who_can_do_all_of_it_steps_in() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (None, ["first/model-1", "second/model-1"]),
+        ("model-2", ["first/model-2", "second/model-2"]),
+        ("first", ["first/model-1", "second/model-1"]),
+        ("second", []),
+    ],
+)
+def test_who_only_steps_in_need_not_stream(model: str | None, expected: list[str]) -> None:
+    assert chosen(EditOptions(model=model, stream_partials=1)) == expected
+
+
+def test_who_can_stream_is_asked_before_who_cannot() -> None:
+    swapped = Catalogue(
+        [
+            FailingProvider(None, name="first"),
+            FailingProvider(None, name="second", partial_images=1),
+        ]
+    )
+    choices = swapped.choices(EditOptions(stream_partials=1), has_mask=False)
+    assert [choice.provider.name for choice in choices] == ["second", "first"]
+
+
+@pytest.mark.parametrize(
     ("options", "has_mask", "field", "told"),
     [
         (EditOptions(model="second", size="16x16"), False, "size", "model-1 takes 512x512"),
@@ -70,6 +94,14 @@ def test_only_who_can_do_all_of_it_steps_in() -> None:
         (EditOptions(model="local", quality="low"), False, "quality", "local takes none"),
         (EditOptions(model="local", size="16x16"), False, "size", "local takes none"),
         (EditOptions(model="local"), True, "mask_base64", "local takes no mask"),
+        (EditOptions(stream_partials=3), False, "stream_partials", "model-1 takes 1 at most"),
+        (
+            EditOptions(model="second", stream_partials=1),
+            False,
+            "stream_partials",
+            "model-1 takes none: leave it out",
+        ),
+        (EditOptions(model="local", stream_partials=1), False, "stream_partials", "takes none"),
         (
             EditOptions(background="transparent", output_format=ImageFormat.JPEG),
             False,

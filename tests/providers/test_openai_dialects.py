@@ -17,7 +17,7 @@ from imgsvc import errors
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers import EditOptions, EditRequest, OpenAIConfig, OpenAIProvider, open_openai
-from providers.desks import edit
+from providers.desks import Notes, edit
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin, openai_standin
 from standins.openai_dialects import (
@@ -81,7 +81,8 @@ async def test_each_edits_as_it_is_configured_in_the_documents(
     server: str, pool: ImagePool, make_request: MakeRequest
 ) -> None:
     async with talk(pool, *SERVERS[server]) as at:
-        result = await at.provider.edit(make_request(), next(iter(at.provider.models.values())))
+        model = next(iter(at.provider.models.values()))
+        result = await at.provider.edit(make_request(), model, Notes())
     assert result.image.format is ImageFormat.PNG
     assert (result.usage is None) is not at.standin.dialect.usage
     with Image.open(io.BytesIO(await result.image.to_bytes())) as picture:

@@ -157,3 +157,10 @@ def test_a_mask_counts_as_a_second_picture_and_every_byte_of_the_prompt_as_a_tok
 
 def test_every_model_that_is_known_has_a_price() -> None:
     assert all(model.price is not None for model in known_models().values())
+
+
+def test_streamed_partial_images_cost_a_hundred_tokens_each(request_: EditRequest) -> None:
+    plain = estimate(MODEL, request_)
+    streamed = estimate(MODEL, replace(request_, options=EditOptions(stream_partials=2)))
+    assert plain is not None
+    assert streamed == plain + 2 * 100 * 30_000

@@ -19,6 +19,7 @@ from imgsvc.providers import (
     LocalConfig,
     LocalProvider,
     Model,
+    Observer,
     RoutingConfig,
 )
 from providers.desks import MakeRequest, Notes
@@ -36,7 +37,7 @@ class SlowProvider:
     models: dict[str, Model] = field(default_factory=lambda: {"model-1": Model(name="model-1")})
     calls: list[float] = field(default_factory=list)  # when each began
 
-    async def edit(self, _request: EditRequest, _model: Model) -> Edited:
+    async def edit(self, _request: EditRequest, _model: Model, _observer: Observer) -> Edited:
         number = len(self.calls)
         self.calls.append(now())
         await asyncio.sleep(self.seconds)

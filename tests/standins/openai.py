@@ -31,6 +31,7 @@ if __name__ == "__main__":
 
 from standins.moderation_wire import check_question, judgement
 from standins.openai_dialects import OPENAI, Dialect, invert_masked
+from standins.openai_stream import REQUEST_ID, STREAM_TRICKS, Streams
 from standins.openai_wire import (
     API_KEY,
     FAILURES,
@@ -68,6 +69,7 @@ class OpenAIStandin:
         self.calls: deque[Call] = deque(maxlen=remember)
         self.paths: list[str] = []
         self.arrived = asyncio.Event()  # set with every call
+        self.streams = Streams()
         self.given_up = asyncio.Event()  # set when a client does not wait for its answer
         self.objections: tuple[str, ...] = ()  # what moderation flags in every text
         self.questions: list[dict[str, Any]] = []  # what moderation was asked
@@ -84,7 +86,7 @@ class OpenAIStandin:
         return {"OPENAI_API_KEY": self.api_key, "OPENAI_BASE_URL": self.base_url}
 
     def fail_next(self, name: str, *, times: int = 1) -> None:
-        """Fail the next calls with one of FAILURES or TRICKS."""
+        """Fail the next calls with one of FAILURES, TRICKS or STREAM_TRICKS."""
         self._planned.extend([_known(name)] * times)
 
     def fail_always(self, name: str | None) -> None:
@@ -108,7 +110,7 @@ class OpenAIStandin:
         """Check the key, answer refusals, and put the API's own headers on every answer."""
         started = time.monotonic()
         self.paths.append(request.path)
-        request_id = f"req_{len(self.paths):032x}"
+        request_id = request[REQUEST_ID] = f"req_{len(self.paths):032x}"
         try:
             self._check_head(request)
             response = await handler(request)
@@ -191,6 +193,8 @@ class OpenAIStandin:
         if (tricked := await self._trick(request, trick)) is not None:
             return tricked
         picture = b"%PDF-1.7 no picture" * 9 if trick == "not_an_image" else await self._edit(call)
+        if call.fields.get("stream") == "true" and trick != "ignores_stream":
+            return await self.streams.send(request, call, picture, trick)
         body = answer_body(call, picture, trick, with_usage=self.dialect.usage)
         if trick == "disconnect_mid_answer":
             return await _break_off(request, body)
@@ -213,7 +217,7 @@ class OpenAIStandin:
 
 
 def _known(name: str) -> str:
-    if name not in FAILURES and name not in TRICKS:
+    if name not in {*FAILURES, *TRICKS, *STREAM_TRICKS}:
         raise ValueError(name)
     return name
 

@@ -29,8 +29,14 @@ CHOICES = {
     "background": ("transparent", "opaque", "auto"),
     "output_format": ("png", "jpeg", "webp"),
     "n": ("1",),
+    "stream": ("true", "false"),
+    "partial_images": ("0", "1", "2", "3"),
 }
 FILES = ("image", "mask")
+USAGE = (
+    b'{"input_tokens":323,"input_tokens_details":{"text_tokens":17,"image_tokens":306},'
+    b'"output_tokens":1056,"total_tokens":1379}'
+)
 PARAMETERS = (*FILES, *CHOICES, "prompt", "model", "size", "user", "output_compression")
 
 
@@ -198,6 +204,8 @@ def _check_fields(fields: Mapping[str, str], models: Collection[str]) -> None:
     for name, allowed in CHOICES.items():
         if name in fields and fields[name] not in allowed:
             raise refused("invalid_value", name)
+    if "partial_images" in fields and fields.get("stream") != "true":
+        raise refused("invalid_value", "partial_images")
     match = re.fullmatch(r"(\d+)x(\d+)", fields.get("size", "1024x1024"))
     if fields.get("size") == "auto":
         return
@@ -258,12 +266,8 @@ def answer_body(call: Call, picture: bytes, trick: str | None, *, with_usage: bo
         for name in ("background", "output_format", "quality", "size")
         if name in call.fields
     )
-    usage = (
-        b'{"input_tokens":323,"input_tokens_details":{"text_tokens":17,"image_tokens":306},'
-        b'"output_tokens":1056,"total_tokens":1379}'
-    )
     body = b'{"created":1776000000,"data":%b' % data
     if settings:
         body += b"," + settings.encode()
-    body += b',"usage":%b}' % usage if with_usage else b"}"
+    body += b',"usage":%b}' % USAGE if with_usage else b"}"
     return body[:-20] if trick == "broken_json" else body

@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from imgsvc.errors import ImageTooComplex
-from imgsvc.imaging import editing, exchange, gate, ops
+from imgsvc.imaging import editing, exchange, gate, ops, thumbnail
 
 T = TypeVar("T")
 
@@ -38,6 +38,7 @@ WARM = (
     exchange,
     gate,
     ops,
+    thumbnail,
 )
 """Imported at the start, so that the first task need not wait for them."""
 

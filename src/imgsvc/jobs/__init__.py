@@ -12,6 +12,7 @@ from imgsvc.jobs.freezing import Freezer
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.spool import Spool
 from imgsvc.jobs.sqlite import SqliteConfig
+from imgsvc.jobs.thumbnails import Thumbnailer
 from imgsvc.jobs.upkeep import Upkeep
 from imgsvc.jobs.worker import JobRunner, WorkersConfig
 
@@ -35,6 +36,7 @@ __all__ = [
     "JobRunner",
     "RunLimits",
     "Spool",
+    "Thumbnailer",
     "Upkeep",
     "WorkersConfig",
     "hold",

@@ -48,6 +48,7 @@ class EventType(StrEnum):
 
     QUEUED = "queued"  # accepted; also put back after a crash
     STARTED = "started"  # a worker has claimed it
+    PARTIAL_IMAGE = "partial_image"  # the image API has shown what it has made so far
     PROVIDER_CALLED = "provider_called"  # the image API has answered, or failed
     PROVIDER_RETRY = "provider_retry"  # it will be asked again after a wait
     FALLBACK = "fallback"  # the local engine stepped in

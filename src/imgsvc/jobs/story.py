@@ -2,10 +2,14 @@
 
 from dataclasses import asdict, dataclass, field
 
+import pybase64
+
+from imgsvc.imaging.thumbnail import EncodedThumbnail
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.models import EventType, Spent
 from imgsvc.jobs.spending import JobAccount
-from imgsvc.providers import LOCAL, EditResult, ProviderCall, ProviderRetry
+from imgsvc.jobs.thumbnails import Thumbnailer, ThumbnailOrder
+from imgsvc.providers import LOCAL, EditResult, PartialImage, ProviderCall, ProviderRetry
 
 
 @dataclass(kw_only=True, slots=True)
@@ -16,13 +20,39 @@ class Story:
     job_id: str
     account: JobAccount  # pays for the calls that it tells of
     spent: Spent = field(default_factory=Spent)  # by those calls alone
+    thumbnailer: Thumbnailer | None = None  # None: partial images are not shown
+    _order: ThumbnailOrder | None = field(default=None, init=False)  # the newest one
 
     def tell(self, kind: EventType, **data: object) -> None:
         """Add an event; fields without a value are left out."""
         self.backend.record_event(self.job_id, kind, data)
 
+    def partial_image(self, partial: PartialImage) -> None:
+        """Tell of a partial image, as soon as there is a thumbnail of it.
+
+        There will be none if the last one is still being made, or if the call ends before.
+        """
+        if self.thumbnailer is None or not (self._order is None or self._order.is_settled):
+            return
+
+        def show(thumbnail: EncodedThumbnail) -> None:
+            self.tell(
+                EventType.PARTIAL_IMAGE,
+                index=partial.index,
+                media_type=thumbnail.format.media_type,
+                width=thumbnail.width,
+                height=thumbnail.height,
+                thumbnail_base64=pybase64.b64encode(thumbnail.content).decode(),
+            )
+
+        self._order = ThumbnailOrder(partial=partial, job_id=self.job_id, show=show)
+        self.thumbnailer.place(self._order)
+
     def provider_called(self, call: ProviderCall) -> None:
         """Tell of a question to the image API that has ended."""
+        if self._order is not None:
+            self._order.is_settled = True
+            self._order = None
         self.tell(
             EventType.PROVIDER_CALLED,
             provider=call.provider,

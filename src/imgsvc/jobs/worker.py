@@ -20,6 +20,7 @@ from imgsvc.jobs.models import BatchSpec
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
+from imgsvc.jobs.thumbnails import Thumbnailer
 from imgsvc.killpoints import KillPoint, around
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ class JobRunner:
     images: ImageEditor
     batches: BatchEditor
     freezer: Freezer
+    thumbnailer: Thumbnailer
     config: WorkersConfig
     budgets: BudgetsConfig
 
@@ -118,7 +120,12 @@ class JobRunner:
         if job.attempt - job.interruptions > self.config.max_attempts:
             log.error("job_poisoned", attempt=job.attempt)
             return self._unfinished(account, JobPoisoned())
-        story = Story(backend=self.backend, job_id=job.id, account=account)
+        story = Story(
+            backend=self.backend,
+            job_id=job.id,
+            account=account,
+            thumbnailer=self.thumbnailer,
+        )
         try:
             if isinstance(job.spec, BatchSpec):
                 return await self.batches.run(job, job.spec, story, claim.cancelled)

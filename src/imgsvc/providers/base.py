@@ -1,6 +1,6 @@
 """What every provider of edits offers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -85,8 +85,16 @@ class ProviderRetry:
     wait: float  # seconds until then
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartialImage:
+    """A picture that is not finished yet, as an image API shows it meanwhile."""
+
+    index: int  # from 0, in each call
+    read: Callable[[], bytes]  # returns the image file, or raises ProviderError; for a thread
+
+
 class Observer(Protocol):
-    """Is told what the router does for one picture; must return at once."""
+    """Is told what happens to one picture; must return at once."""
 
     def provider_called(self, call: ProviderCall) -> None:
         """Take note of a call that has ended, in whatever way."""
@@ -94,6 +102,10 @@ class Observer(Protocol):
 
     def provider_retry(self, retry: ProviderRetry) -> None:
         """Take note of a wait that begins."""
+        ...
+
+    def partial_image(self, partial: PartialImage) -> None:
+        """Take note of what the call that is under way has made so far."""
         ...
 
 
@@ -173,9 +185,10 @@ class Provider(Protocol):
         """What it offers, by name; the first one edits where none is named."""
         ...
 
-    async def edit(self, request: EditRequest, model: Model) -> Edited:
+    async def edit(self, request: EditRequest, model: Model, observer: Observer) -> Edited:
         """Return the edited picture; ask for it once.
 
+        The observer is told of partial images, as many as are asked for and the model makes.
         Raises ProviderError, ImageError or ImageProcessDied.
         """
         ...

@@ -1,7 +1,8 @@
 """Which provider and model edit a request: the one it names, and those that step in for it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from imgsvc.errors import (
     FieldError,
@@ -56,23 +57,22 @@ class Catalogue:
         """Return whom to ask, in order: who has the model that is named, then all others.
 
         The others, with the model that each edits with by default, are those that can do
-        all that is asked for. Nobody is in the list if nobody has the model, or if it
-        cannot do it.
+        all that is asked for; who only steps in need not stream. Nobody is in the list if
+        nobody has the model, or if it cannot do it.
         """
-        asked = [
-            choice
-            for choice in self._named(options.model)
-            if not choice.model.wrong_fields(options, has_mask=has_mask)
-        ]
+
+        def can(choice: Choice, options: EditOptions) -> bool:
+            return not choice.model.wrong_fields(options, has_mask=has_mask)
+
+        asked = [choice for choice in self._named(options.model) if can(choice, options)]
         if not asked:
             return []
-        taken = {choice.provider.name for choice in asked}
-        return asked + [
-            choice
-            for choice in self._named(None)
-            if choice.provider.name not in taken
-            and not choice.model.wrong_fields(options, has_mask=has_mask)
-        ]
+        chosen = {choice.provider.name: choice for choice in asked}
+        without_stream = replace(options, stream_partials=0)
+        for choice in chain(self._named(options.model), self._named(None)):
+            if can(choice, without_stream):
+                chosen.setdefault(choice.provider.name, choice)
+        return list(chosen.values())
 
     def asked_for(self, options: EditOptions, *, has_mask: bool) -> str:
         """Return the name of who is asked first: ``local`` if there is no other."""

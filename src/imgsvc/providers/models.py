@@ -87,6 +87,9 @@ class Model(BaseModel):
                 field="output_format",
                 message="JPEG has no transparency: png or webp go with a transparent background",
             )
+        if options.stream_partials > (most := self.partial_images):
+            takes = f"{most} at most" if most else "none: leave it out"
+            yield FieldError(field="stream_partials", message=f"{self.name} takes {takes}")
         if has_mask and not self.masks:
             yield FieldError(field="mask_base64", message=f"{self.name} takes no mask")
 

@@ -14,3 +14,4 @@ class EditOptions:
     size: str | None = None  # auto or WIDTHxHEIGHT in pixels
     background: str | None = None  # transparent, opaque, auto
     output_format: ImageFormat | None = None  # PNG, JPEG or WebP
+    stream_partials: int = 0  # images to stream before the result, 3 at most

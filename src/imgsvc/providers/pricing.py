@@ -8,6 +8,7 @@ from math import ceil
 
 from imgsvc.providers.base import EditRequest, Usage
 from imgsvc.providers.models import Model
+from imgsvc.providers.options import EditOptions
 
 NANO = 10**9
 """Nano-dollars in a dollar."""
@@ -15,6 +16,7 @@ NANO = 10**9
 _TOKEN = 1000  # nano-dollars of a token that costs 1 USD a million
 _SQUARE = 1024 * 1024  # pixels of the result that the bounds of a model are for
 _AUTO = 1.5 * _SQUARE  # of the largest standard size, 1536x1024: what `auto` may choose
+_PARTIAL = 100  # tokens of each partial image, as OpenAI's guide to image generation says
 _TEXT_OVERHEAD = 100  # tokens that an API may add to the prompt
 
 
@@ -61,18 +63,19 @@ def estimate(model: Model, request: EditRequest) -> int | None:
         # A token is at least one byte: https://github.com/openai/tiktoken
         text_tokens=len(request.prompt.encode()) + _TEXT_OVERHEAD,
         image_tokens=pictures * model.tokens.image,
-        output_tokens=_output_tokens(model, request.options.quality, request.options.size),
+        output_tokens=_output_tokens(model, request.options),
     )
     # By the image where a server counts no tokens.
     return max(cost(model, most) or 0, in_nano(model.usd_per_image or 0))
 
 
-def _output_tokens(model: Model, quality: str | None, size: str | None) -> int:
+def _output_tokens(model: Model, options: EditOptions) -> int:
     """Return the most tokens of a result; small ones count as one of 1024x1024."""
     bounds = {"low": model.tokens.low, "medium": model.tokens.medium}
-    of_square = bounds.get(quality or model.default_quality or "auto", model.tokens.high)
+    of_square = bounds.get(options.quality or model.default_quality or "auto", model.tokens.high)
     pixels = _AUTO
-    if size is not None and size != "auto":
-        width, height = (int(side) for side in size.split("x"))
+    if options.size is not None and options.size != "auto":
+        width, height = (int(side) for side in options.size.split("x"))
         pixels = width * height
-    return ceil(of_square * max(1, pixels / _SQUARE))
+    partials = min(options.stream_partials, model.partial_images)
+    return ceil(of_square * max(1, pixels / _SQUARE)) + partials * _PARTIAL

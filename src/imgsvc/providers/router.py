@@ -170,7 +170,7 @@ class EditRouter:
         admitted = _admit(breaker, paid)
         started, edited, error = self._clock(), None, None
         try:
-            edited = await provider.edit(request, model)
+            edited = await provider.edit(request, model, observer)
         except BaseException as exc:
             error = exc
             raise

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -107,7 +107,11 @@ class Intake:
             async with self._unpacked(request) as (unpacked, folder):
                 body = _validate(ProcessImageRequest, unpacked.fields)
                 unpacked.raise_what_is_wrong()
-                options = _options(body, background=body.background)
+                options = replace(
+                    _options(body),
+                    background=body.background,
+                    stream_partials=body.stream_partials or 0,
+                )
                 self.catalogue.check(options, has_mask=body.mask_base64 is not None)
                 if body.image_url is not None:
                     self.policy.check_host(check_url(body.image_url).host or "")
@@ -200,14 +204,11 @@ def _order(spec: JobSpec, body: ProcessImageRequest | BatchRequest) -> Order:
     )
 
 
-def _options(
-    body: ProcessImageRequest | BatchRequest, *, background: str | None = None
-) -> EditOptions:
+def _options(body: ProcessImageRequest | BatchRequest) -> EditOptions:
     return EditOptions(
         model=body.model,
         quality=body.quality,
         size=body.size,
-        background=background,
         output_format=None if body.output_format is None else ImageFormat(body.output_format),
     )
 

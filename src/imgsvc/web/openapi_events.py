@@ -37,6 +37,8 @@ JOB_EVENTS: dict[str, Any] = {
                 " time. `event` is one of "
                 + ", ".join(f"`{kind}`" for kind in EventType)
                 + ", or `gap` where events are missing: those with the numbers `from` to `to`."
+                " `partial_image` has an unfinished version of the image, at most 256 pixels wide"
+                " and high, as `thumbnail_base64` of type `media_type`; see `stream_partials`."
             ),
             "content": {
                 "text/event-stream": {

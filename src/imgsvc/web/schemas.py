@@ -169,6 +169,15 @@ class ProcessImageRequest(_Request):
         ]
         | None
     ) = None
+    stream_partials: int | None = Field(
+        None,
+        ge=0,
+        le=3,
+        description=(
+            "How many unfinished versions to show, as thumbnails in the job's events, while the"
+            " model works. Each costs a little more. Rarely needed."
+        ),
+    )
 
     @model_validator(mode="after")
     def _exactly_one_image(self) -> "ProcessImageRequest":

@@ -26,7 +26,7 @@ from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.masks import mask_that_edits
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.automatic1111.config import Automatic1111Config
-from imgsvc.providers.base import Edited, EditRequest
+from imgsvc.providers.base import Edited, EditRequest, Observer
 from imgsvc.providers.cutting import PictureDocument
 from imgsvc.providers.models import Model
 from imgsvc.providers.results import finished
@@ -68,7 +68,7 @@ class Automatic1111Provider:
         self._config = config
         self._pool = pool
 
-    async def edit(self, request: EditRequest, model: Model) -> Edited:
+    async def edit(self, request: EditRequest, model: Model, _observer: Observer) -> Edited:
         """Return the edited picture.
 
         Raises ProviderError, ImageError or ImageProcessDied.

@@ -36,7 +36,7 @@ from imgsvc.errors import (
 from imgsvc.imaging import exchange
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers.base import Edited, EditRequest
+from imgsvc.providers.base import Edited, EditRequest, Observer
 from imgsvc.providers.huggingface.config import HuggingFaceConfig
 from imgsvc.providers.huggingface.hub import Hub, open_hub
 from imgsvc.providers.models import Model
@@ -73,7 +73,7 @@ class HuggingFaceProvider:
         self._config = config
         self._pool = pool
 
-    async def edit(self, request: EditRequest, model: Model) -> Edited:
+    async def edit(self, request: EditRequest, model: Model, _observer: Observer) -> Edited:
         """Return the edited picture.
 
         Raises ProviderError, ImageError or ImageProcessDied.

@@ -31,12 +31,13 @@ from imgsvc.imaging import ops
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers.base import Edited, EditRequest, Usage
+from imgsvc.providers.base import Edited, EditRequest, Observer, Usage
 from imgsvc.providers.models import Model
 from imgsvc.providers.openai.answer import Answer, AnswerReader
 from imgsvc.providers.openai.classify import classify
 from imgsvc.providers.openai.config import OpenAIConfig
 from imgsvc.providers.openai.form import choices, mask_file, result_format
+from imgsvc.providers.openai.stream import follow, is_stream
 from imgsvc.providers.results import finished
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -61,7 +62,7 @@ class OpenAIProvider:
         self._config = config
         self._pool = pool
 
-    async def edit(self, request: EditRequest, model: Model) -> Edited:
+    async def edit(self, request: EditRequest, model: Model, observer: Observer) -> Edited:
         """Return the edited picture as the base64 text that the API sent.
 
         Raises ProviderError, ImageError or ImageProcessDied.
@@ -77,7 +78,9 @@ class OpenAIProvider:
         if request.mask is not None:
             mask = await mask_file(request.mask, model, self._pool)
             parameters["mask"] = ("mask.png", io.BytesIO(mask), ImageFormat.PNG.media_type)
-        answer = await self._call(parameters)
+        if partials := min(options.stream_partials, model.partial_images):
+            parameters |= {"stream": True, "partial_images": partials}
+        answer = await self._call(parameters, observer)
         image = await self._result(answer.base64, result_format(options, model, config), model)
         return Edited(image=image, usage=_usage(answer.usage))
 
@@ -121,13 +124,13 @@ class OpenAIProvider:
         _check_result(base64, wanted)
         return EncodedImage(format=wanted, content=base64, is_base64=True)
 
-    async def _call(self, parameters: dict[str, Any]) -> Answer:
+    async def _call(self, parameters: dict[str, Any], observer: Observer) -> Answer:
         started = time.monotonic()
         log = _log.bind(provider=self.name, model=parameters["model"])
         try:
             with mapped(parameters["model"]):
                 async with asyncio.timeout(self._config.timeout):
-                    request_id, answer = await self._exchange(parameters)
+                    request_id, answer = await self._exchange(parameters, observer)
         except ProviderError as error:
             seconds = round(time.monotonic() - started, 3)
             log.warning("provider_called", seconds=seconds, error=error.kind, reason=error.message)
@@ -136,12 +139,17 @@ class OpenAIProvider:
         log.info("provider_called", seconds=seconds, upstream_id=request_id, usage=answer.usage)
         return answer
 
-    async def _exchange(self, parameters: dict[str, Any]) -> tuple[str | None, Answer]:
-        reader = AnswerReader()
+    async def _exchange(
+        self, parameters: dict[str, Any], observer: Observer
+    ) -> tuple[str | None, Answer]:
         edits = self._client.images.with_streaming_response
         # Compressing base64 saves a quarter at most, and inflating it is work for this loop.
         headers = {"Accept-Encoding": "identity"}
         async with edits.edit(**parameters, extra_headers=headers) as response:
+            if is_stream(response):
+                partials = parameters.get("partial_images", 0)
+                return response.request_id, await follow(response, observer, partials)
+            reader = AnswerReader()
             async for chunk in response.iter_bytes():
                 reader.feed(chunk)
             return response.request_id, await asyncio.to_thread(reader.close)
