@@ -1,6 +1,7 @@
 """Entries of [[providers]] whose keys come from the environment and from secret files."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,31 @@ def test_two_image_apis_of_one_name_are_refused(text: str, name: str) -> None:
 def test_an_entry_may_be_called_openai_while_there_is_no_other() -> None:
     toml('[[providers]]\napi_key = "k"\n')
     assert [api.name for api in load_settings().image_apis] == ["openai"]
+
+
+# -- models that end --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("today", "ending"),
+    [
+        (date(2026, 10, 1), []),
+        (date(2026, 10, 31), []),
+        (date(2026, 11, 1), [("openai", "gpt-image-1-mini")]),
+        (date(2027, 1, 1), [("openai", "gpt-image-1-mini"), ("other", "short-lived")]),
+    ],
+)
+def test_models_that_end_within_a_month_or_have_ended_are_known(
+    today: date, ending: list[tuple[str, str]]
+) -> None:
+    toml(
+        '[openai]\napi_key = "k"\nmodel = "gpt-image-1-mini"\n'
+        '[[providers]]\nname = "other"\napi_key = "k"\n'
+        'models = [{ name = "short-lived", ends = 2027-01-31 }, "gpt-image-1.5"]\n'
+        '[[providers]]\nname = "lasting"\napi_key = "k"\n'
+    )
+    found = load_settings().ending_models(today)
+    assert [(name, model.name) for name, model in found] == ending
 
 
 # -- whatever may come ------------------------------------------------------------------

@@ -64,6 +64,21 @@ async def test_the_first_lines_say_what_the_service_runs_on_and_what_is_odd_abou
     assert "open_to_the_network" in "".join(server.output)
 
 
+async def test_a_model_that_ends_is_warned_of_at_the_start(tmp_path: Path) -> None:
+    variables = {
+        "OPENAI_API_KEY": "k",
+        "OPENAI_IMAGE_MODEL": "ended",
+        "IMGSVC_OPENAI__MODELS": '[{"name": "ended", "ends": "2026-01-01"}]',
+    }
+    async with server_process(tmp_path / "data", environment=variables) as server:
+        warned = await server.event("model_ends")
+    assert (warned["provider"], warned["model"], warned["date"]) == (
+        "openai",
+        "ended",
+        "2026-01-01",
+    )
+
+
 async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_0(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 
@@ -106,6 +107,14 @@ def _announce(settings: Settings, server: Server) -> None:
     )
     if provider == "local":
         log.warning("no_image_api", effect="edits are demo fallbacks", mend="set OPENAI_API_KEY")
+    for name, model in settings.ending_models(datetime.now(UTC).date()):
+        log.warning(
+            "model_ends",
+            provider=name,
+            model=model.name,
+            date=str(model.ends),
+            mend="choose another model",
+        )
     if not settings.server.is_loopback:
         log.warning("open_to_the_network", effect="anyone who can reach the port can use it")
     if settings.server.links_lead_nowhere:

@@ -63,6 +63,18 @@ async def test_a_data_folder_that_cannot_be_made_is_named(
     assert "FAIL  data_dir" in capsys.readouterr().out
 
 
+async def test_a_model_that_ends_is_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_IMAGE_MODEL", "ended")
+    monkeypatch.setenv("IMGSVC_OPENAI__MODELS", '[{"name": "ended", "ends": "2026-01-01"}]')
+    assert await check(None, connect=False, callback_url=None) == 0
+    assert "note  provider: openai takes the model ended away on 2026-01-01" in (
+        capsys.readouterr().out
+    )
+
+
 async def test_a_folder_storage_and_the_local_engine_can_be_tried(
     capsys: pytest.CaptureFixture[str], receiver: Receiver
 ) -> None:

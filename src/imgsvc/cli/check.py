@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -100,6 +101,8 @@ def _check_plain(settings: Settings, report: _Report) -> None:
         report.note("provider: local demo engine; set OPENAI_API_KEY to edit for real")
     for api in settings.image_apis:
         report.ok(f"provider: {api.name}, models {', '.join(api.offered)}")
+    for name, model in settings.ending_models(datetime.now(UTC).date()):
+        report.note(f"provider: {name} takes the model {model.name} away on {model.ends}")
     if not server.is_loopback and server.public_url is None:
         report.note("server.public_url is not set: links will name the listening address")
     if not server.is_loopback:

@@ -7,6 +7,7 @@ Environment over secret files over the TOML file over defaults. Every key is
 import os
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ from imgsvc.logs import LogsConfig
 from imgsvc.providers import (
     ImageApiConfig,
     LocalConfig,
+    Model,
     OpenAIConfig,
     PromptsConfig,
     ProviderChoice,
@@ -126,6 +128,11 @@ class Settings(BaseSettings):
         """All image APIs in the order in which they are asked."""
         first = [] if self.openai.api_key is None else [self.openai]
         return [*first, *self.providers]
+
+    def ending_models(self, today: date) -> list[tuple[str, Model]]:
+        """Return the models that edit where none is named and end soon, with their providers."""
+        defaults = [(api.name, next(iter(api.offered.values()))) for api in self.image_apis]
+        return [(name, model) for name, model in defaults if model.ends_soon(today)]
 
     @property
     def egress(self) -> EgressPolicy:

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -19,6 +19,10 @@ Background = Literal["auto", "opaque", "transparent"]
 ResultFormat = Literal[ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP]
 FixedSize = Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$")]
 Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+ENDS_SOON = timedelta(days=30)
+"""How long before a model ends the operator hears of it."""
 
 
 class Price(BaseModel):
@@ -65,6 +69,10 @@ class Model(BaseModel):
     usd_per_image: Usd | None = None  # for one without tokens; 0 if it costs nothing
     tokens: TokenBounds = TokenBounds()  # of one with tokens
     ends: date | None = None  # when the provider takes it away
+
+    def ends_soon(self, today: date) -> bool:
+        """Return whether it has ended, or will within ENDS_SOON."""
+        return self.ends is not None and self.ends - today <= ENDS_SOON
 
     def wrong_fields(self, options: EditOptions, *, has_mask: bool) -> list[FieldError]:
         """Return what of a request this model cannot do, each with the list of what it can."""
