@@ -92,3 +92,28 @@ async def test_a_job_that_takes_the_server_along_each_time_fails_in_the_end(
     [job] = read_record(tmp_path / "data").jobs.values()
     assert (job.state, job.callback_state) == (JobState.FAILED, CallbackState.DELIVERED)
     assert not standin.calls
+
+
+async def test_a_call_that_a_kill_cut_off_is_of_unknown_cost_and_counts_as_spent(
+    tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    data_dir = tmp_path / "data"
+    standin.fail_next("hang")
+    async with server_process(data_dir, environment=standin.environment) as server:
+        async with aiohttp.ClientSession() as session:
+            job_id = await submit(session, server.url, PATHS[0], "x", receiver.url)
+        assert job_id is not None
+        await standin.arrived.wait()
+        server.process.kill()
+        await server.process.wait()
+
+    record = await settle(data_dir, standin.environment)
+
+    job = record.jobs[job_id]
+    assert (job.state, job.attempt, len(standin.calls)) == (JobState.COMPLETED, 2, 2)
+    assert (job.spent.calls, job.spent.unknown_calls, job.spent.usd) == (2, 1, 0.034213)
+    [callback] = receiver.received
+    assert (callback.json["provider"], callback.json["fallback"]) == ("openai", False)
+    assert (callback.json["cost_usd"], callback.json["cost_unknown"]) == (0.034213, True)
+    assert job.outcome is not None
+    assert job.outcome.cost_unknown

@@ -95,6 +95,7 @@ async def test_a_finished_job_tells_how_it_ended_and_how_its_callback_was_delive
         "provider": "openai",
         "model": "gpt-image-2",
         "fallback": False,
+        "cost_usd": 0.034213,
         "callback": {"state": "delivered", "host": "127.0.0.1"},
         "links": {
             "self": url,

@@ -42,6 +42,8 @@ CALLBACK_TYPES = {
         "ignored": "array",
         "moderation_categories": "array",
         "error": "string",
+        "cost_usd": "number",
+        "cost_unknown": "boolean",
     },
     "processImageAsyncToCos": {
         "status": "string",
@@ -58,6 +60,8 @@ CALLBACK_TYPES = {
         "ignored": "array",
         "moderation_categories": "array",
         "error": "string",
+        "cost_usd": "number",
+        "cost_unknown": "boolean",
     },
     "batchProcessImages": {
         "status": "string",
@@ -76,6 +80,8 @@ CALLBACK_TYPES = {
         "fallback": "boolean",
         "fallback_reason": "string",
         "error": "string",
+        "cost_usd": "number",
+        "cost_unknown": "boolean",
     },
 }
 

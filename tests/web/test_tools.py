@@ -197,8 +197,10 @@ async def test_where_fallback_is_not_wanted_the_job_fails_clearly(
         "filename",
         "provider",
         "fallback",
+        "cost_usd",
     }
     assert (callback["status"], callback["fallback"]) == ("failed", False)
+    assert callback["cost_usd"] == 0
 
 
 async def test_refused_content_fails_even_where_fallback_is_allowed(
@@ -284,6 +286,7 @@ async def test_a_batch_edits_every_image_of_a_folder_and_counts_exactly(
         "provider": "openai",
         "fallback": True,
         "fallback_reason": "provider_out_of_credit",
+        "cost_usd": 0.102639,
     }
     assert errors[0].startswith("trip/broken.png: CorruptImage: ")
     assert errors[1:] == ["trip/readme.txt: skipped, not an image"]

@@ -1,4 +1,4 @@
-"""The command line: serve (default), openapi, check, demo, jobs and callbacks.
+"""The command line: serve (default), openapi, check, demo, jobs, callbacks and usage.
 
 Imports wait until a command needs them: image processes import the program that
 started them, and `--help` should be quick.
@@ -12,7 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imgsvc import __version__
-from imgsvc.cli.options import add_callbacks_commands, add_config, add_jobs_commands
+from imgsvc.cli.options import (
+    add_callbacks_commands,
+    add_config,
+    add_jobs_commands,
+    add_usage_options,
+)
 from imgsvc.errors import ConfigurationError, ImgsvcError
 
 
@@ -82,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 
     callbacks = commands.add_parser("callbacks", help="deliver callbacks of a running server again")
     add_callbacks_commands(callbacks)
+
+    usage = commands.add_parser("usage", help="see what a running server has spent on image APIs")
+    add_usage_options(usage)
     return parser
 
 

@@ -22,6 +22,7 @@ from imgsvc.cli.client import (
     open_client,
 )
 from imgsvc.cli.tables import Json, details, jobs_table, plain
+from imgsvc.cli.usage import usage
 
 PAGE = 100
 """Jobs that are asked for at a time."""
@@ -122,6 +123,7 @@ COMMANDS: Mapping[str, Command] = {
     "jobs cancel": cancel,
     "jobs retry": retry,
     "callbacks redeliver": redeliver,
+    "usage": usage,
 }
 
 

@@ -11,6 +11,7 @@ from imgsvc.cli.times import parse_since
 STATES = ("queued", "running", "completed", "completed_with_errors", "failed", "cancelled")
 KINDS = ("image_to_base64", "image_to_storage", "batch")
 CALLBACKS = ("none", "pending", "delivered", "dead")
+GROUPINGS = ("client", "model", "day")
 
 
 def add_config(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
@@ -60,6 +61,18 @@ def add_callbacks_commands(parser: argparse.ArgumentParser) -> None:
     _talks(redeliver, "callbacks redeliver")
 
 
+def add_usage_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `imgsvc usage` can be asked for."""
+    parser.add_argument(
+        "--from", dest="first", metavar="DAY", help="the first day, like 2026-11-01 (UTC)"
+    )
+    parser.add_argument("--to", dest="last", metavar="DAY", help="the last day (default: today)")
+    parser.add_argument(
+        "--group-by", choices=GROUPINGS, default="day", help="what a line is for (%(default)s)"
+    )
+    _talks(parser, "usage")
+
+
 def _add_since(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since",
@@ -76,7 +89,7 @@ def _talks(parser: argparse.ArgumentParser, command: str) -> None:
         "--server", metavar="URL", help="the running server (default: by the configuration)"
     )
     parser.add_argument(
-        "--json", action="store_true", dest="as_json", help="JSON, one job a line, for programs"
+        "--json", action="store_true", dest="as_json", help="JSON, for programs; one job a line"
     )
     parser.set_defaults(run=_talk, command=command)
 

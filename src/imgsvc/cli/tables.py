@@ -1,4 +1,4 @@
-"""Jobs as lines of text for a terminal."""
+"""Jobs and sums as lines of text for a terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,11 +12,16 @@ Json = Mapping[str, Any]
 def jobs_table(jobs: Sequence[Json]) -> str:
     """Return one line a job below a line of titles."""
     titles = ("JOB", "KIND", "STATE", "ACCEPTED", "ATTEMPTS", "CALLBACK", "ERROR")
-    rows = [[_cell(value) for value in _columns(job)] for job in jobs]
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    return table(titles, [_columns(job) for job in jobs])
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a line of titles, and one line a row below it."""
+    cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (titles, *rows)
+        for row in cells
     )
     return "\n".join(lines)
 

@@ -17,6 +17,8 @@ from imgsvc.errors import (
 from imgsvc.web.breaker_view import BreakerView
 from imgsvc.web.openapi_events import JOB_EVENTS
 from imgsvc.web.openapi_parts import json_answer, problem_answers
+from imgsvc.web.openapi_usage import USAGE
+from imgsvc.web.usage import UsageReportView
 
 
 class Alive(BaseModel):
@@ -60,13 +62,20 @@ class StorageSettings(BaseModel):
     presign_expires: int = Field(description="How long links to results work, in seconds.")
 
 
-SERVICE_ANSWERS: tuple[type[BaseModel], ...] = (Alive, Ready, Health, StorageSettings)
+SERVICE_ANSWERS: tuple[type[BaseModel], ...] = (
+    Alive,
+    Ready,
+    Health,
+    StorageSettings,
+    UsageReportView,
+)
 
 
 def service_paths() -> dict[str, Any]:
     """Return the paths of everything but the tools."""
     return {
         "/jobs/{job_id}/events": {"get": JOB_EVENTS},
+        "/usage": {"get": USAGE},
         "/health": {"get": _HEALTH},
         "/health/live": {"get": _LIVE},
         "/health/ready": {"get": _READY},

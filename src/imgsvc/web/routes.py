@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from imgsvc.web import docs_page, events, handlers, jobs, submit
+from imgsvc.web import docs_page, events, handlers, jobs, submit, usage
 
 JOB = "/jobs/{job_id:[^/]+}"
 """A job; what is no id finds its way to the handler too, which says so."""
@@ -24,6 +24,7 @@ ROUTES: list[web.RouteDef] = [
     # Results of the filesystem storage, by signed link
     web.get("/files/{bucket}/{key:.+}", handlers.file),
     # For operators
+    web.get("/usage", usage.get_usage),
     web.get("/health", handlers.health),
     web.get("/health/live", handlers.live),
     web.get("/health/ready", handlers.ready),

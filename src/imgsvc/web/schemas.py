@@ -96,7 +96,7 @@ Priority = Annotated[
 MaxCost = Annotated[
     float,
     Field(
-        gt=0,
+        ge=0.000_001,
         le=1_000_000,
         allow_inf_nan=False,
         description=(
