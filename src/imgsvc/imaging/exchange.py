@@ -3,14 +3,12 @@
 All but `fitting` belongs into an image process.
 """
 
-import io
 import math
 from pathlib import Path
 
-from imgsvc.errors import CorruptImage
-from imgsvc.imaging.formats import SNIFF_BYTES, ImageFormat, sniff
+from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.operations import Size
-from imgsvc.imaging.ops import encode, open_scaled, read_image
+from imgsvc.imaging.ops import encode, open_image, open_scaled
 
 _STEP = 8
 """Diffusion models work on squares of that many pixels a side."""
@@ -48,12 +46,9 @@ def scaled(path: Path, size: Size, image_format: ImageFormat) -> bytes:
     return encode(open_scaled(path, lambda _: size), image_format, quality=quality)
 
 
-def convert(content: bytes, image_format: ImageFormat) -> bytes:
-    """Return an image file as one of image_format: PNG, JPEG or WebP.
+def convert(path: Path, image_format: ImageFormat) -> bytes:
+    """Return the image file at path as one of image_format: PNG, JPEG or WebP.
 
-    Raises CorruptImage if it is no image, or what open_image raises.
+    Raises what open_image and encode raise.
     """
-    kind = sniff(content[:SNIFF_BYTES])
-    if kind is None:
-        raise CorruptImage
-    return encode(read_image(io.BytesIO(content), kind), image_format)
+    return encode(open_image(path), image_format)

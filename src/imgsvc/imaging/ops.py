@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image, ImageCms
 
@@ -16,9 +15,9 @@ from imgsvc.imaging.operations import Invert, Size
 from imgsvc.imaging.reading import (
     SIDEWAYS,
     UPRIGHT,
+    open_picture,
     pillow_errors,
     read_orientation,
-    read_picture,
 )
 
 _AS_IS_FORMATS = frozenset({ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP})
@@ -68,11 +67,12 @@ def open_scaled(path: Path, size_after: Callable[[Size], Size]) -> Image.Image:
     return _open(path, size_after)
 
 
-def read_image(
-    file: BinaryIO, image_format: ImageFormat, size_after: Callable[[Size], Size] | None = None
-) -> Image.Image:
-    """As open_image and open_scaled, of a file of this format that is open, or in memory."""
-    with read_picture(file, image_format) as picture:
+def _open(path: Path, size_after: Callable[[Size], Size] | None = None) -> Image.Image:
+    with path.open("rb") as file:
+        image_format = sniff(file.read(SNIFF_BYTES))
+    if image_format is None:
+        raise NotAnImage
+    with open_picture(path, image_format) as picture:
         size = picture.size
         if size_after is not None and image_format is ImageFormat.JPEG:
             # Only of a JPEG is the orientation known before the pixels are.
@@ -88,14 +88,6 @@ def read_image(
             image = image.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
     image.info.clear()
     return image
-
-
-def _open(path: Path, size_after: Callable[[Size], Size] | None = None) -> Image.Image:
-    with path.open("rb") as file:
-        image_format = sniff(file.read(SNIFF_BYTES))
-        if image_format is None:
-            raise NotAnImage
-        return read_image(file, image_format, size_after)
 
 
 def _turned(size: Size, picture: Image.Image) -> Size:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import ExifTags, Image, ImageFile
 
@@ -51,15 +50,9 @@ def open_picture(path: Path, image_format: ImageFormat) -> Iterator[ImageFile.Im
     Only the header is read until the picture is loaded. Raises CorruptImage,
     ImageTooComplex or ImageTooLarge, also for errors inside the ``with`` block.
     """
-    with path.open("rb") as file, read_picture(file, image_format) as picture:
-        yield picture
-
-
-@contextmanager
-def read_picture(file: BinaryIO, image_format: ImageFormat) -> Iterator[ImageFile.ImageFile]:
-    """As open_picture, of a file that is open, or in memory."""
     pillow_name = "HEIF" if image_format is ImageFormat.HEIC else image_format.name
     with (
+        path.open("rb") as file,
         pillow_errors(),
         # Pillow sees the open file, not its name: the name's extension must not matter.
         Image.open(file, formats=[pillow_name]) as image,

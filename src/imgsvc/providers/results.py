@@ -6,6 +6,7 @@ from imgsvc.errors import ImageError, ProviderBadAnswer
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.exchange import convert
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
+from imgsvc.imaging.handing import held_as_file
 from imgsvc.imaging.pool import ImagePool
 
 # Base64 of at least that many bytes, in whole groups of four characters
@@ -26,7 +27,8 @@ async def finished(
     if found is wanted:
         return image
     try:
-        converted = await pool.run(convert, await image.to_bytes(), wanted)
+        async with held_as_file(await image.to_bytes()) as file:
+            converted = await pool.run(convert, file, wanted)
     except ImageError as exc:
         raise ProviderBadAnswer(
             f"The image API answered with a {found} file that cannot be read."
