@@ -145,7 +145,7 @@ OPENAI = Kind(
         "empty_data": errors.ProviderBadAnswer,
         **TRICKS,
     },
-    limit="imgsvc.providers.openai.answer.MAX_PICTURE_BYTES",
+    limit="imgsvc.providers.cutting.MAX_PICTURE_BYTES",
     to_edit=_white_where_clear,
     any_format=False,
     sizes={None: (48, 32), "auto": (48, 32), "64x128": (64, 128)},

@@ -22,7 +22,7 @@ async def finished(
     `content` is the file or, with is_base64, standard, padded base64 of it. Raises
     ProviderBadAnswer if it is no picture, or one that is damaged; ImageProcessDied.
     """
-    found = _format_of(content, is_base64=is_base64)
+    found = format_of(content, is_base64=is_base64)
     image = EncodedImage(format=found, content=content, is_base64=is_base64)
     if found is wanted:
         return image
@@ -36,8 +36,11 @@ async def finished(
     return EncodedImage(format=wanted, content=converted)
 
 
-def _format_of(content: bytes, *, is_base64: bool) -> ImageFormat:
-    """Return the format by the file's beginning, once its end fits too; this is quick."""
+def format_of(content: bytes, *, is_base64: bool) -> ImageFormat:
+    """Return a picture's format by its beginning and end; only these are decoded.
+
+    Raises ProviderBadAnswer if it is no picture, or a PNG, JPEG or WebP file cut short.
+    """
     if is_base64:
         head = pybase64.b64decode(content[:_HEAD_CHARACTERS])
         tail = pybase64.b64decode(content[-_TAIL_CHARACTERS:])

@@ -14,7 +14,6 @@ from typing import Any
 
 import aiohttp
 import httpx2
-import pybase64
 import structlog
 from openai import (
     AsyncAzureOpenAI,
@@ -29,7 +28,7 @@ from openai.types import Model as ModelDescription
 from imgsvc.errors import ProviderBadAnswer, ProviderError, ProviderNotConfigured
 from imgsvc.imaging import ops
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
+from imgsvc.imaging.formats import SNIFF_BYTES, ImageFormat, sniff
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers.base import Edited, EditRequest, Observer, Usage
 from imgsvc.providers.models import Model
@@ -38,7 +37,7 @@ from imgsvc.providers.openai.classify import classify
 from imgsvc.providers.openai.config import OpenAIConfig
 from imgsvc.providers.openai.form import choices, mask_file, result_format
 from imgsvc.providers.openai.stream import follow, is_stream
-from imgsvc.providers.results import finished
+from imgsvc.providers.results import finished, format_of
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -47,9 +46,6 @@ MAX_UPLOAD_BYTES = 50_000_000
 
 _MAX_TOKENS = 10**9  # of one call; whoever tells more cannot count
 _CONNECT_TIMEOUT = 10.0  # seconds; a server that is there accepts much sooner
-# Base64 of at least that many bytes, in whole groups of four characters
-_HEAD_CHARACTERS = -(-SNIFF_BYTES // 3) * 4
-_TAIL_CHARACTERS = (-(-TAIL_BYTES // 3) + 1) * 4
 
 
 class OpenAIProvider:
@@ -119,10 +115,10 @@ class OpenAIProvider:
 
     async def _result(self, base64: bytes, wanted: ImageFormat, model: Model) -> EncodedImage:
         """Return the API's picture, which has the format wanted or is given it."""
-        if model.any_format:
-            return await finished(base64, wanted, self._pool, is_base64=True)
-        _check_result(base64, wanted)
-        return EncodedImage(format=wanted, content=base64, is_base64=True)
+        found = format_of(base64, is_base64=True)
+        if found is not wanted and not model.any_format:
+            raise ProviderBadAnswer(f"The image API answered with {found} instead of {wanted}.")
+        return await finished(base64, wanted, self._pool, is_base64=True)
 
     async def _call(self, parameters: dict[str, Any], observer: Observer) -> Answer:
         started = time.monotonic()
@@ -241,23 +237,3 @@ def mapped(model: str) -> Iterator[None]:
         yield
     except (OpenAIError, httpx2.HTTPError, aiohttp.ClientError, TimeoutError) as exc:
         raise classify(exc, model=model) from exc
-
-
-def _check_result(base64: bytes, expected: ImageFormat) -> None:
-    """Raise ProviderBadAnswer unless this is, by its beginning and end, what was asked for.
-
-    `base64` is standard and padded. Only its ends are decoded, so this is quick.
-    """
-    head = pybase64.b64decode(base64[:_HEAD_CHARACTERS])
-    found = sniff(head)
-    if found is not expected:
-        raise ProviderBadAnswer(
-            f"The image API answered with {found or 'something that is no image'} "
-            f"instead of {expected}."
-        )
-    tail = pybase64.b64decode(base64[-_TAIL_CHARACTERS:])
-    size = len(base64) // 4 * 3 - base64.count(b"=", -2)
-    if not is_whole(head, tail, size, expected):
-        raise ProviderBadAnswer(
-            f"The image API answered with a {expected} file that is damaged or cut short."
-        )
