@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from imgsvc.errors import (
     BudgetSpent,
     CorruptImage,
+    ImageProcessDied,
     ProviderOutOfCredit,
     ProviderRateLimited,
     ProviderTimeout,
@@ -104,6 +105,7 @@ async def test_the_local_engine_needs_no_money(pool: ImagePool, make_request: Ma
         (ProviderTimeout(), None),
         (ProviderOutOfCredit(), 0),
         (CorruptImage(), 0),
+        (ImageProcessDied(), None),
         (asyncio.CancelledError(), None),
         (ZeroDivisionError(), None),
     ],

@@ -9,7 +9,13 @@ from time import monotonic
 
 import structlog
 
-from imgsvc.errors import BudgetSpent, ImgsvcError, ProviderError, ProviderRefusedContent
+from imgsvc.errors import (
+    BudgetSpent,
+    ImageProcessDied,
+    ImgsvcError,
+    ProviderError,
+    ProviderRefusedContent,
+)
 from imgsvc.providers import pricing
 from imgsvc.providers.base import (
     LOCAL,
@@ -252,13 +258,15 @@ def _cost(model: Model, edited: Edited | None, error: BaseException | None) -> i
     """Return what a call has cost, in nano-dollars; None if it may have been billed.
 
     One that was given up, at a deadline say, may have been; one that failed in here, with
-    the picture before it was sent, was not.
+    the picture before it was sent, was not. An image process can be lost with the answer.
     """
     if edited is not None:
         return pricing.cost(model, edited.usage)
     match error:
         case ProviderError():
             perhaps_billed = POLICY[type(error)].cost_unknown
+        case ImageProcessDied():
+            perhaps_billed = True
         case ImgsvcError():
             perhaps_billed = False
         case _:
