@@ -1,7 +1,7 @@
 """What calls cost, in the same file as the jobs: see the protocol `Ledger`.
 
-Three places hold the same money: the row of a call, the sums of its job, and those of
-its day, client and model. They change together, in one transaction.
+Four places hold the same money: the row of a call, the sums of its job, those of its day,
+client and model, and those of its day. They change together, in one transaction.
 """
 
 import asyncio
@@ -74,7 +74,8 @@ class SqliteLedger:
         """Remove the sums of earlier days."""
 
         def run(tx: Transaction) -> None:
-            tx.execute("DELETE FROM usage_days WHERE day < ?", (before.isoformat(),))
+            for table in ("usage_days", "days"):
+                tx.execute(f"DELETE FROM {table} WHERE day < ?", (before.isoformat(),))
 
         await self.database.call(run)
 
@@ -146,13 +147,15 @@ def _standing(tx: Transaction, job: Any, day: str, limits: Limits) -> Iterator[S
     """Yield how each budget that has a limit stands."""
     if limits.job is not None:
         yield Shortage(budget=Budget.JOB, limit=limits.job, spent=job["spent"])
-    of_day = "SELECT coalesce(sum(cost + held), 0) AS spent FROM usage_days WHERE day = ?"
     if limits.client_day is not None:
-        [row] = tx.execute(f"{of_day} AND client = ?", (day, job["client"]))
-        yield Shortage(budget=Budget.CLIENT_DAY, limit=limits.client_day, spent=row["spent"])
+        [(spent,)] = tx.execute(
+            "SELECT coalesce(sum(cost + held), 0) FROM usage_days WHERE day = ? AND client = ?",
+            (day, job["client"]),
+        )
+        yield Shortage(budget=Budget.CLIENT_DAY, limit=limits.client_day, spent=spent)
     if limits.day is not None:
-        [row] = tx.execute(of_day, (day,))
-        yield Shortage(budget=Budget.DAY, limit=limits.day, spent=row["spent"])
+        [(spent,)] = tx.execute("SELECT coalesce(sum(spent), 0) FROM days WHERE day = ?", (day,))
+        yield Shortage(budget=Budget.DAY, limit=limits.day, spent=spent)
 
 
 def _lose(tx: Transaction, row: Any, bill: Bill) -> None:
@@ -183,6 +186,11 @@ def _add(tx: Transaction, row: Any, **changes: int) -> None:
         f" SELECT ?, client, ?, ?, {marks} FROM jobs WHERE seq = ?"
         f" ON CONFLICT DO UPDATE SET {added}",
         (row["day"], row["provider"], row["model"], *changes.values(), row["job"]),
+    )
+    tx.execute(
+        "INSERT INTO days (day, spent) VALUES (?, ?)"
+        " ON CONFLICT DO UPDATE SET spent = spent + excluded.spent",
+        (row["day"], changes.get("cost", 0) + changes.get("held", 0)),
     )
 
 

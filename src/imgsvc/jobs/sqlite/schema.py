@@ -130,6 +130,14 @@ CREATE TABLE usage_days (
 ) WITHOUT ROWID
 """
 
+# What all clients have spent, because there may be very many of them to add up.
+_DAYS = """
+CREATE TABLE days (
+    day TEXT PRIMARY KEY,
+    spent INTEGER NOT NULL  -- cost and what is held
+) WITHOUT ROWID
+"""
+
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         _JOBS,
@@ -145,6 +153,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX calls_by_job ON calls (job)",
         "CREATE INDEX calls_under_way ON calls (id) WHERE state = 'reserved'",
         _USAGE_DAYS,
+        _DAYS,
     ),
 )
 """Statements that lead from version n to n + 1."""
