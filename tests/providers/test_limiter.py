@@ -68,9 +68,10 @@ class Scene:
 
     async def _work(self, limiter: Limiter, caller: Caller) -> None:
         try:
-            async with limiter.turn(until=now() + caller.patience, check=nothing) as waited:
+            async with limiter.turn(until=now() + caller.patience, check=nothing) as turn:
+                turn.used = True
                 caller.started = caller.left = now()
-                assert waited == caller.started - caller.at
+                assert turn.waited == caller.started - caller.at
                 self.most_at_once = max(self.most_at_once, limiter.in_flight)
                 await asyncio.sleep(caller.work)
         except ProviderBusy:
@@ -197,7 +198,8 @@ async def refusals(limiter: Limiter, check: Callable[[], None], callers: int) ->
 
     async def come() -> None:
         try:
-            async with limiter.turn(until=inf, check=check):
+            async with limiter.turn(until=inf, check=check) as turn:
+                turn.used = True
                 await asyncio.sleep(10)
         except ProviderOutOfCredit:
             refused.append(now())
@@ -224,10 +226,24 @@ def test_a_refused_one_uses_nobodys_turn_up() -> None:
 
     async def both() -> float:
         await refusals(limiter, Breaker(0).check, 3)
-        async with limiter.turn(until=inf, check=nothing) as waited:
-            return waited
+        async with limiter.turn(until=inf, check=nothing) as turn:
+            return turn.waited
 
     assert run(both()) == 0
+
+
+def test_a_turn_without_a_call_does_not_count() -> None:
+    limiter = Limiter(Limits(requests_per_minute=1, max_in_flight=1), now)
+
+    async def waits() -> list[float]:
+        found = []
+        for used in (False, False, True, False):
+            async with limiter.turn(until=inf, check=nothing) as turn:
+                found.append(turn.waited)
+                turn.used = used
+        return found
+
+    assert run(waits()) == [0, 0, 0, 60]
 
 
 # -- whatever happens ---------------------------------------------------------------------

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from imgsvc.errors import ImgsvcError, ProviderBusy, ProviderOutOfCredit, ProviderRateLimited
+from imgsvc.errors import (
+    BudgetSpent,
+    ImgsvcError,
+    ProviderBusy,
+    ProviderOutOfCredit,
+    ProviderRateLimited,
+)
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
@@ -59,7 +65,13 @@ class Bench:
     notes: Notes = field(default_factory=Notes)
 
     def edit(
-        self, provider: SlowProvider, at: Sequence[float], *, left: float = 600, **limits: int
+        self,
+        provider: SlowProvider,
+        at: Sequence[float],
+        *,
+        left: float = 600,
+        account: OpenAccount | None = None,
+        **limits: int,
     ) -> list[tuple[float, Any]]:
         """Begin an edit at each of these times; return when each ended, and its error."""
 
@@ -76,13 +88,17 @@ class Bench:
                 tasks = []
                 for when in at:
                     await asyncio.sleep(when - now())
-                    tasks.append(group.create_task(self._edit(router, left)))
+                    tasks.append(
+                        group.create_task(self._edit(router, left, account or OpenAccount()))
+                    )
             assert [(each.waiting, each.in_flight) for each in router.limiters.values()] == [(0, 0)]
             return [task.result() for task in tasks]
 
         return run(work())
 
-    async def _edit(self, router: EditRouter, left: float) -> tuple[float, Any]:
+    async def _edit(
+        self, router: EditRouter, left: float, account: OpenAccount
+    ) -> tuple[float, Any]:
         until = now() + left
         try:
             await router.edit(
@@ -90,7 +106,7 @@ class Bench:
                 fallback_allowed=False,
                 until=until,
                 observer=self.notes,
-                account=OpenAccount(),
+                account=account,
             )
         except ImgsvcError as error:
             return now(), type(error)
@@ -174,3 +190,19 @@ def test_a_wait_for_a_call_that_is_made_again_takes_nobodys_place(bench: Bench) 
     provider = SlowProvider([ProviderRateLimited()], seconds=10)
     bench.edit(provider, [0, 1], max_in_flight=1)
     assert provider.calls == [0, 10, 20]
+
+
+class Purse(OpenAccount):
+    """Pays once, and then for nothing more."""
+
+    async def reserve(self, provider: str, model: str, estimate: int | None) -> OpenAccount:
+        paid = await super().reserve(provider, model, estimate)
+        self.refuses = BudgetSpent()
+        return paid
+
+
+def test_who_cannot_pay_uses_nobodys_turn_up(bench: Bench) -> None:
+    provider, purse = SlowProvider(), Purse()
+    ended = bench.edit(provider, [0] * 9, account=purse, requests_per_minute=2)
+    assert ended == [(10, None)] + [(0, BudgetSpent)] * 8
+    assert provider.calls == [0]

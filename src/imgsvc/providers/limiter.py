@@ -31,6 +31,14 @@ class Limits:
     max_in_flight: int | None = None
 
 
+@dataclass(kw_only=True, slots=True)
+class Turn:
+    """A turn that has come."""
+
+    waited: float  # seconds
+    used: bool = False  # to be set with the call: without one the turn does not count
+
+
 class Limiter:
     """Lets calls of one provider begin, first come, first served."""
 
@@ -53,8 +61,8 @@ class Limiter:
         return self._in_flight
 
     @asynccontextmanager
-    async def turn(self, *, until: float, check: Callable[[], None]) -> AsyncIterator[float]:
-        """Wait for a turn, and have it while the context lasts; yield the seconds it took.
+    async def turn(self, *, until: float, check: Callable[[], None]) -> AsyncIterator[Turn]:
+        """Wait for a turn, and have it while the context lasts.
 
         `check` is asked before the wait, at the end of it, and whenever `look_again` says
         so; what it raises ends the wait. Nothing else runs between its last answer and the
@@ -63,12 +71,16 @@ class Limiter:
         """
         came = self._clock()
         await self._wait(until, check)
-        self._starts.append(self._clock())
+        start = self._clock()
+        self._starts.append(start)
         self._in_flight += 1
+        turn = Turn(waited=start - came)
         try:
-            yield self._clock() - came
+            yield turn
         finally:
             self._in_flight -= 1
+            if not turn.used and start in self._starts:
+                self._starts.remove(start)
             self._wake_first()
 
     def hold_back(self, until: float) -> None:

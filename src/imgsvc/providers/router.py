@@ -31,7 +31,7 @@ from imgsvc.providers.base import (
 )
 from imgsvc.providers.breaker import Breaker, Breakers, BreakerState
 from imgsvc.providers.catalogue import Catalogue, Choice
-from imgsvc.providers.limiter import Limiter, Limits
+from imgsvc.providers.limiter import Limiter, Limits, Turn
 from imgsvc.providers.local import LocalProvider
 from imgsvc.providers.models import Model
 from imgsvc.providers.policy import LONGEST_WAIT, POLICY, Reaction, RoutingConfig, retry_wait
@@ -133,12 +133,12 @@ class EditRouter:
             breaker = self.breakers.of(provider.name, model.name)
             now = self._clock()
             turn = limiter.turn(until=now + LONGEST_WAIT * (until - now), check=breaker.check)
-            async with turn as waited:
+            async with turn as own:
                 try:
                     paid = await account.reserve(
                         provider.name, model.name, pricing.estimate(model, request)
                     )
-                    return await self._call(choice, request, breaker, waited, paid, observer)
+                    return await self._call(choice, request, breaker, own, paid, observer)
                 except ProviderError as error:
                     self._tell_others(error, breaker, limiter)
                     wait = retry_wait(
@@ -148,7 +148,7 @@ class EditRouter:
                         left=until - self._clock(),
                         chance=self._chance(),
                     )
-                    if wait is None or breaker.state is BreakerState.OPEN:
+                    if wait is None or not own.used or breaker.state is BreakerState.OPEN:
                         raise
                     retried[error.code] += 1
                     _note_retry(choice, error, wait, observer)
@@ -167,13 +167,14 @@ class EditRouter:
         choice: Choice,
         request: EditRequest,
         breaker: Breaker,
-        waited: float,
+        turn: Turn,
         paid: Reservation,
         observer: Observer,
     ) -> Edited:
         """Ask once, and note how it ended and what it has cost."""
         provider, model = choice.provider, choice.model
         admitted = _admit(breaker, paid)
+        turn.used = True
         started, edited, error = self._clock(), None, None
         try:
             edited = await provider.edit(request, model, observer)
@@ -188,7 +189,7 @@ class EditRouter:
                 provider=provider.name,
                 model=model.name,
                 seconds=round(self._clock() - started, 3),
-                waited=round(waited, 3),
+                waited=round(turn.waited, 3),
                 error=None if error is None else _outcome(error),
                 usage=None if edited is None else edited.usage,
                 cost=_cost(model, edited, error),
