@@ -46,6 +46,7 @@
     ├── ProviderError               the image API refused or could not be reached
     │   ├── ProviderNotConfigured
     │   ├── BudgetSpent
+    │   │   └── PriceUnknown
     │   ├── ProviderOutOfCredit
     │   ├── ProviderRateLimited
     │   ├── ProviderBusy
@@ -86,6 +87,7 @@ message. Foreign exceptions are mapped to these once, at the adapter that meets
 them, with ``raise … from exc``.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -510,11 +512,24 @@ class BudgetSpent(ProviderError):
     title = "Budget spent"
 
     def __init__(
-        self, message: str | None = None, *, of_job: bool = False, is_final: bool = False
+        self,
+        message: str | None = None,
+        *,
+        of_job: bool = False,
+        is_final: bool = False,
+        freed: asyncio.Event | None = None,
     ) -> None:
         self.of_job = of_job  # the budget is the job's own
         self.is_final = is_final  # nobody may step in
+        self.freed = freed  # set when money may be free again; None: it will not be
         super().__init__(message)
+
+
+class PriceUnknown(BudgetSpent):
+    """What the model costs is not known, so no budget can pay for it. Set its price."""
+
+    code = "price_unknown"
+    title = "Price unknown"
 
 
 class ProviderOutOfCredit(ProviderError):

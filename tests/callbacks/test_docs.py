@@ -122,7 +122,9 @@ def test_every_kind_of_error_that_a_callback_can_carry_is_documented() -> None:
     providers = (ROOT / "docs" / "providers.md").read_text().partition("## Errors")[2]
     kinds = re.compile(r"^\| `([A-Z]\w+)` \|", re.MULTILINE)
     documented = {*kinds.findall(PAGE), *kinds.findall(storage)}
-    documented |= set(re.findall(r"\| `(Provider\w+|BudgetSpent)` \|$", providers, re.MULTILINE))
+    documented |= set(
+        re.findall(r"\| `(Provider\w+|BudgetSpent|PriceUnknown)` \|$", providers, re.MULTILINE)
+    )
     ours = {"BatchFailed", "InternalError"}  # words of the callback alone
     assert documented == errors_of_jobs() - set(NOT_IN_CALLBACKS) | ours
 

@@ -139,7 +139,7 @@ class Bench:
         key = f"output/{job.id}/manifest.json"
         return Seen(
             job=job,
-            calls=router.calls.total(),
+            calls=router.figures.calls.total(),
             waits=waits,
             callback=json.loads(self.blobs.path(job.callback_body).read_bytes()),
             breaker=router.breakers.statuses()[0].state.value,

@@ -104,6 +104,9 @@ class Told:
     def settle(self, _call_id: str, bill: Bill | None) -> None:
         self.bills.append(bill)
 
+    def next_settlement(self) -> asyncio.Event:
+        return asyncio.Event()
+
 
 def stored(blob: BlobRef, *, width: int = 64, height: int = 48) -> StoredImage:
     """Return the PNG in this blob as an image that has passed the gate."""

@@ -192,10 +192,10 @@ async def test_a_hanging_image_is_stopped_and_the_next_one_begins(
         buckets.add(f"input/{number}.png", PNG)
     editor = make_editor(ScriptedProvider(default=hangs), item_timeout=0.2)
 
-    body = await run(editor, concurrency=1)
+    body = await run(editor, concurrency=1, fallback_allowed=False)
 
     assert counts(body) == (3, 0, 0, 3)
-    assert all(": JobTimeout: The image took longer" in line for line in body["errors"])
+    assert all(": ProviderTimeout: " in line for line in body["errors"])
     assert files(scratch) == []
 
 

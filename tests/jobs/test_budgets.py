@@ -59,7 +59,9 @@ async def test_past_its_budget_a_job_fails_if_the_policy_says_so(
     runner = make_runner(provider, budgets=budgets(job_usd=0.01, when_spent="fail"))
     body = await run_one(runner, make_deliverer(), receiver)
     assert body["status"] == "failed"
-    assert body["error"].startswith("BudgetSpent: This job has spent 0 of the 0.01 USD it may")
+    assert body["error"].startswith(
+        "BudgetSpent: This job has spent or set aside 0 of the 0.01 USD it may"
+    )
     assert "cost_usd" not in body
     assert not provider.requests
 
@@ -109,7 +111,9 @@ async def test_a_batch_stops_when_its_budget_is_spent_however_many_are_in_work(
     assert (body["fallback_local"], body["fallback"]) == (0, False)
     assert body["cost_usd"] == 0.12
     reason = body["error"]
-    assert reason.startswith("BudgetSpent: This job has spent 0.12 of the 0.13 USD it may")
+    assert reason.startswith(
+        "BudgetSpent: This job has spent or set aside 0.12 of the 0.13 USD it may"
+    )
     assert body["errors"] == [
         f"7 of 10 images were not begun: {reason}",
         "input/notes.txt: skipped, not an image",

@@ -205,9 +205,9 @@ async def test_a_wait_that_does_not_fit_into_the_job_s_time_is_not_begun(
 
 
 async def test_a_call_that_the_job_s_deadline_cuts_off_may_have_been_billed(bench: Bench) -> None:
-    seen = await bench.edit("hang", job_timeout=0.3)
+    seen = await bench.edit("hang", job_timeout=0.3, fallback_allowed=False)
 
-    assert seen.callback["error"].startswith("JobTimeout: ")
+    assert seen.callback["error"].startswith("ProviderTimeout: ")
     assert seen.cost_unknown is True
 
 

@@ -128,7 +128,7 @@ async def test_a_budget_can_be_spent_to_the_last_and_no_further(backend: JobBack
     limits = Limits(job=100)
     assert await backend.ledger.reserve(new_call(job, estimate=60), limits) is None
     assert await backend.ledger.reserve(new_call(job, estimate=41), limits) == Shortage(
-        budget=Budget.JOB, limit=100, spent=60
+        budget=Budget.JOB, limit=100, spent=60, under_way=60
     )
     assert await backend.ledger.reserve(new_call(job, estimate=40), limits) is None
 

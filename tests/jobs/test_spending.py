@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from imgsvc.errors import BudgetSpent, DiskRefuses
+from imgsvc.errors import BudgetSpent, DiskRefuses, PriceUnknown
 from imgsvc.jobs import BudgetsConfig, JobAccount, JobBackend, freezing
 from imgsvc.jobs.ledger import (
     Bill,
@@ -79,24 +79,25 @@ async def test_the_budget_of_the_request_counts_more_than_that_of_the_configurat
         (
             {"job_usd": 0.05},
             (
-                "This job has spent 0.03 of the 0.05 USD it may, and the next call may cost 0.1"
-                " USD. Send a higher max_cost_usd, or have the operator raise budgets.job_usd."
+                "This job has spent or set aside 0.03 of the 0.05 USD it may, and the next call"
+                " may cost 0.1 USD, more than all of it. Send a higher max_cost_usd, or have the"
+                " operator raise budgets.job_usd."
             ),
         ),
         (
             {"client_day_usd": 0.05},
             (
-                "This client has spent 0.03 of the 0.05 USD it may on 2026-11-25 (UTC), and the"
-                " next call may cost 0.1 USD. Wait for the next day, or have the operator raise"
-                " budgets.client_day_usd."
+                "This client has spent or set aside 0.03 of the 0.05 USD it may on 2026-11-25"
+                " (UTC), and the next call may cost 0.1 USD, more than all of it. Have the"
+                " operator raise budgets.client_day_usd."
             ),
         ),
         (
             {"day_usd": 0.05},
             (
-                "The service has spent 0.03 of the 0.05 USD it may on 2026-11-25 (UTC), and the"
-                " next call may cost 0.1 USD. Wait for the next day, or have the operator raise"
-                " budgets.day_usd."
+                "The service has spent or set aside 0.03 of the 0.05 USD it may on 2026-11-25"
+                " (UTC), and the next call may cost 0.1 USD, more than all of it. Have the"
+                " operator raise budgets.day_usd."
             ),
         ),
     ],
@@ -140,7 +141,7 @@ async def test_what_has_no_price_is_not_called_while_there_is_a_budget(
 ) -> None:
     budgets: dict[str, Any] = {budget: 1000}
     account = await make_account(backend, **budgets)
-    with pytest.raises(BudgetSpent, match="`price` or `usd_per_image`"):
+    with pytest.raises(PriceUnknown, match="`price` or `usd_per_image`"):
         await reserve(account, None)
     assert await usage(backend) == UsageRow()
 
@@ -157,7 +158,7 @@ async def test_what_a_job_has_spent_goes_on_from_its_attempts_before(backend: Jo
 
     second = await make_account(backend, job=await backend.get(job.id))
     assert second.spent == first.spent
-    with pytest.raises(BudgetSpent, match=r"has spent 0\.04 of the 0\.05 USD"):
+    with pytest.raises(BudgetSpent, match=r"has spent or set aside 0\.04 of the 0\.05 USD"):
         await reserve(second, 2)
     (await reserve(second, 1)).settle(ended(1))
     assert second.spent == Spent(calls=3, cost=4 * CENT, unknown_calls=1)
@@ -202,52 +203,45 @@ async def test_many_jobs_at_once_never_get_more_than_there_is(backend: JobBacken
 # -- waiting ------------------------------------------------------------------------------
 
 
-async def test_a_call_waits_for_those_of_its_job_that_have_more_set_aside_than_they_cost(
+@pytest.mark.parametrize("budget", ["job_usd", "client_day_usd", "day_usd"])
+async def test_money_that_is_set_aside_may_become_free(backend: JobBackend, budget: str) -> None:
+    budgets: dict[str, Any] = {budget: 0.03}
+    account = await make_account(backend, **budgets)
+    first = await reserve(account, 2)
+    with pytest.raises(BudgetSpent, match=r"Wait|Send") as refused:
+        await reserve(account, 2)
+    assert refused.value.freed is not None
+    assert not refused.value.freed.is_set()
+    first.settle(ended(1))
+    assert refused.value.freed.is_set()
+    (await reserve(account, 2)).settle(ended(2))
+
+
+@pytest.mark.parametrize("budget", ["client_day_usd", "day_usd"])
+async def test_money_of_other_jobs_counts_too(backend: JobBackend, budget: str) -> None:
+    budgets: dict[str, Any] = {budget: 0.03}
+    first, second = [await make_account(backend, **budgets) for _ in range(2)]
+    paid = await reserve(first, 2)
+    with pytest.raises(BudgetSpent) as refused:
+        await reserve(second, 2)
+    assert refused.value.freed is not None
+    paid.cancel()
+    assert refused.value.freed.is_set()
+    await reserve(second, 2)
+
+
+async def test_nothing_becomes_free_when_it_is_spent_or_too_little_in_all(
     backend: JobBackend,
 ) -> None:
     account = await make_account(backend, cents=3)
-    first = await reserve(account, 2)
-    waiting = asyncio.create_task(reserve(account, 2))
-    await until_refused(backend)
-    assert not waiting.done()
-    first.settle(ended(1))
-    (await waiting).settle(ended(2))
-    with pytest.raises(BudgetSpent):
-        await reserve(account)
-
-
-async def test_it_waits_no_longer_when_they_have_cost_all_of_it(backend: JobBackend) -> None:
-    account = await make_account(backend, cents=3)
-    first = await reserve(account, 2)
-    waiting = [asyncio.create_task(reserve(account, 2)) for _ in range(3)]
-    await until_refused(backend)
-    first.settle(ended(None))
-    for each in waiting:
-        with pytest.raises(BudgetSpent):
-            await each
-
-
-async def test_a_call_that_is_not_made_lets_others_go_on(backend: JobBackend) -> None:
-    account = await make_account(backend, cents=3)
-    first = await reserve(account, 2)
-    waiting = asyncio.create_task(reserve(account, 2))
-    await until_refused(backend)
-    first.cancel()
-    await waiting
-    assert account.spent == Spent()
-
-
-async def test_other_jobs_are_not_waited_for(backend: JobBackend) -> None:
-    first, second = [await make_account(backend, day_usd=0.03) for _ in range(2)]
-    await reserve(first, 2)
-    with pytest.raises(BudgetSpent):
-        await reserve(second, 2)
-
-
-async def until_refused(backend: JobBackend) -> None:
-    """Let what was asked of the record so far be answered."""
-    for _ in range(2):
-        await usage(backend)
+    (await reserve(account, 2)).settle(ended(None))
+    with pytest.raises(BudgetSpent) as refused:
+        await reserve(account, 2)
+    assert refused.value.freed is None
+    await reserve(account, 1)
+    with pytest.raises(BudgetSpent) as refused:
+        await reserve(account, 2)  # even if the call under way cost nothing
+    assert refused.value.freed is None
 
 
 # -- cut off ------------------------------------------------------------------------------
@@ -281,6 +275,9 @@ class FullDisk:
 
     def settle(self, call_id: str, bill: Bill | None) -> None:
         self.ledger.settle(call_id, bill)
+
+    def next_settlement(self) -> asyncio.Event:
+        return self.ledger.next_settlement()
 
     async def usage(self, _wanted: UsageFilter) -> Any:
         raise AssertionError

@@ -23,8 +23,8 @@ from imgsvc.errors import (
     ProviderServerError,
     ProviderTimeout,
 )
-from imgsvc.providers import Breakers, BreakerState, RoutingConfig
-from imgsvc.providers.breaker import MAX_BREAKERS, Breaker
+from imgsvc.providers import BreakerState, RoutingConfig
+from imgsvc.providers.breaker import Breaker
 
 FIRST, LONGEST, ENOUGH = 30.0, 100.0, 3  # seconds, seconds, failures
 CONFIG = RoutingConfig(open_seconds=FIRST, max_open_seconds=LONGEST, failures_to_open=ENOUGH)
@@ -105,15 +105,6 @@ def test_what_only_an_operator_can_mend_is_logged_as_an_error(
     with capture_logs() as logs:
         call(breaker, error)
     assert [(line["event"], line["log_level"]) for line in logs] == [("breaker_opened", level)]
-
-
-def test_models_that_callers_make_up_take_no_more_room_than_so_many() -> None:
-    breakers = Breakers(CONFIG, Clock())
-    call(breakers.of("openai", "gpt-image-2"), ProviderOutOfCredit())
-    for number in range(10 * MAX_BREAKERS):
-        call(breakers.of("openai", f"made-up-{number}"), ProviderModelNotFound())
-        assert breakers.of("openai", "gpt-image-2").state is BreakerState.OPEN
-    assert len(breakers.statuses()) == MAX_BREAKERS
 
 
 class BreakerMachine(RuleBasedStateMachine):

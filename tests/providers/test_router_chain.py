@@ -1,6 +1,8 @@
 """Several providers that step in for one another, and the local engine by name."""
 
+import asyncio
 import io
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,6 +12,8 @@ from imgsvc.errors import (
     ProviderModelNotFound,
     ProviderOutOfCredit,
     ProviderRefusedContent,
+    ProviderRefusedImage,
+    ProviderRefusedParameter,
     ProviderServerError,
     ProviderTimeout,
 )
@@ -75,6 +79,47 @@ async def test_nobody_else_is_asked_after_a_refusal_or_if_the_caller_wants_no_fa
     allowed = isinstance(error, ProviderRefusedContent)
     assert await at.edit(make_request(), allowed=allowed) is error
     assert second.calls == 0
+
+
+@pytest.mark.parametrize("error", [ProviderRefusedParameter(), ProviderRefusedImage()])
+async def test_one_that_only_steps_in_does_not_fail_the_job_with_what_it_cannot_read(
+    error: ImgsvcError, pool: ImagePool, make_request: MakeRequest
+) -> None:
+    first = FailingProvider(ProviderOutOfCredit(), name="first")
+    third = FailingProvider(None, name="third")
+    at = desk(pool, first, FailingProvider(error, name="second"), third)
+    result = await at.edit(make_request())
+    assert (result.provider, result.fallback_reason) == ("third", "provider_out_of_credit")
+
+    at = desk(pool, FailingProvider(error, name="first"), third)
+    assert await at.edit(make_request()) is error
+
+
+async def test_one_that_steps_in_and_refuses_the_content_ends_it(
+    pool: ImagePool, make_request: MakeRequest
+) -> None:
+    error, third = ProviderRefusedContent(), FailingProvider(None, name="third")
+    first = FailingProvider(ProviderOutOfCredit(), name="first")
+    at = desk(pool, first, FailingProvider(error, name="second"), third)
+    assert await at.edit(make_request()) is error
+    assert third.calls == 0
+
+
+async def test_one_that_never_answers_leaves_the_local_engine_time_to_step_in(
+    pool: ImagePool, make_request: MakeRequest
+) -> None:
+    at = desk(pool, Silent(None, name="first"), Silent(None, name="second"))
+    result = await at.edit(make_request(), left=0.5)
+    assert (result.provider, result.fallback_reason) == ("local", "provider_timeout")
+    first = at.notes.calls[0]
+    assert (first.provider, first.error, first.cost) == ("first", "provider_timeout", None)
+
+
+class Silent(FailingProvider):
+    """One that takes the request and says nothing more."""
+
+    async def edit(self, *_: Any) -> Any:
+        await asyncio.Event().wait()
 
 
 async def test_a_model_that_is_asked_for_decides_who_is_first(

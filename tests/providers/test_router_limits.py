@@ -13,6 +13,7 @@ from imgsvc.errors import (
     ProviderBusy,
     ProviderOutOfCredit,
     ProviderRateLimited,
+    ProviderTimeout,
 )
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.formats import ImageFormat
@@ -135,10 +136,10 @@ def test_no_more_are_in_work_at_once_than_allowed(bench: Bench) -> None:
 
 
 def test_a_turn_is_waited_for_no_longer_than_half_of_the_time_that_is_left(bench: Bench) -> None:
-    provider = SlowProvider(seconds=100)
+    provider = SlowProvider(seconds=50)
     assert bench.edit(provider, [0, 1], left=60, max_in_flight=1) == [
-        (100, None),
-        (31, ProviderBusy),
+        (50, None),
+        (28, ProviderBusy),  # of the 54 seconds that are not the local engine's
     ]
     assert bench.edit(SlowProvider(), [0, 0], left=120, requests_per_minute=1) == [
         (10, None),
@@ -160,9 +161,20 @@ def test_one_that_is_told_to_wait_holds_back_all_others(bench: Bench) -> None:
     assert [retry.wait for retry in bench.notes.retries] == [20]
 
 
-def test_nobody_is_held_back_for_longer_than_the_longest_wait(bench: Bench) -> None:
+def test_nobody_is_held_back_for_longer_than_a_breaker_stays_open(bench: Bench) -> None:
     provider = SlowProvider([ProviderRateLimited(retry_after=10**9)], seconds=1)
-    assert bench.edit(provider, [0, 2], left=10_000) == [(1, ProviderRateLimited), (302, None)]
+    assert bench.edit(provider, [0, 2], left=10_000) == [(1, ProviderRateLimited), (602, None)]
+
+
+def test_who_would_be_held_back_for_too_long_is_told_at_once(bench: Bench) -> None:
+    provider = SlowProvider([ProviderRateLimited(retry_after=400)], seconds=1)
+    ended = bench.edit(provider, [0, 2, 3], left=600)
+    assert ended == [(1, ProviderRateLimited), (2, ProviderBusy), (3, ProviderBusy)]
+
+
+def test_a_call_ends_before_the_deadline_so_that_another_can_step_in(bench: Bench) -> None:
+    assert bench.edit(SlowProvider(seconds=10**6), [0], left=600) == [(570, ProviderTimeout)]
+    assert bench.edit(SlowProvider(seconds=10**6), [0], left=60) == [(54, ProviderTimeout)]
 
 
 def test_those_who_wait_are_not_sent_into_a_breaker_that_has_opened(bench: Bench) -> None:

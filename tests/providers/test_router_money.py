@@ -2,7 +2,7 @@
 
 import asyncio
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from structlog.testing import capture_logs
@@ -76,7 +76,7 @@ async def test_each_repetition_is_paid_for_itself(
     assert desk.account.reserved == [("failing", "model-1", CENT)] * 3
     assert [call.cost for call in desk.account.settled] == [0, 0, CENT]
     assert desk.account.settled == desk.notes.calls
-    assert desk.router.costs == {("failing", "model-1"): CENT}
+    assert desk.router.figures.costs == {("failing", "model-1"): CENT}
 
 
 async def test_who_steps_in_is_paid_too(pool: ImagePool, make_request: MakeRequest) -> None:
@@ -138,7 +138,7 @@ async def test_without_a_price_the_cost_is_unknown_and_not_zero(
         await desk.edit(make_request())
     assert desk.account.reserved == [("failing", "model-1", None)]
     assert [call.cost for call in desk.notes.calls] == [None]
-    assert not desk.router.costs
+    assert not desk.router.figures.costs
     assert [line["cost_usd"] for line in logs if line["event"] == "provider_billed"] == [None]
 
 
@@ -155,7 +155,7 @@ async def test_who_cannot_be_paid_is_not_asked_and_who_can_steps_in(
     assert (result.provider, result.fallback_reason) == ("cheap", "budget_spent")
     assert (dear.calls, cheap.calls) == (0, 1)
     assert not [call for call in desk.notes.calls if call.provider == "dear"]
-    assert desk.router.calls == {("cheap", "edited"): 1}
+    assert desk.router.figures.calls == {("cheap", "edited"): 1}
 
 
 async def test_when_nobody_can_be_paid_the_local_engine_steps_in(
@@ -235,8 +235,44 @@ async def test_what_the_api_counts_is_what_is_paid(
     assert estimated == estimate(config.offered["gpt-image-2"], request)
     assert estimated is not None
     assert call.cost < estimated
-    assert router.tokens == {
+    assert router.figures.tokens == {
         ("openai", "gpt-image-2", "text"): 17,
         ("openai", "gpt-image-2", "image"): 306,
         ("openai", "gpt-image-2", "output"): 1056,
     }
+
+
+async def test_money_that_becomes_free_is_waited_for(
+    pool: ImagePool, make_request: MakeRequest
+) -> None:
+    provider, freed = FailingProvider(None), Freed()
+    account = OpenAccount(refuses=BudgetSpent(freed=freed))
+    desk = make_desk(pool, provider, account=account)
+    editing = asyncio.create_task(desk.edit(make_request()))
+    await freed.awaited.wait()
+    assert desk.router.limiters["failing"].in_flight == 0  # no place is kept meanwhile
+    account.refuses = None
+    freed.set()
+    result = await editing
+    assert (result.provider, result.fallback_reason) == ("failing", None)
+
+
+async def test_money_is_waited_for_no_longer_than_half_of_the_time(
+    pool: ImagePool, make_request: MakeRequest
+) -> None:
+    account = OpenAccount(refuses=BudgetSpent(freed=asyncio.Event()))
+    desk = make_desk(pool, FailingProvider(None), account=account)
+    result = await desk.edit(make_request(), left=0.1)
+    assert (result.provider, result.fallback_reason) == ("local", "budget_spent")
+
+
+class Freed(asyncio.Event):
+    """Money that becomes free, and that tells when somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.awaited.set()
+        return await super().wait()

@@ -92,7 +92,9 @@ async def test_an_edit_that_may_cost_more_than_the_request_allows_is_not_made(
     assert (callback["provider"], callback["fallback_reason"]) == ("local", "budget_spent")
     assert "cost_usd" not in callback
     callback = await caller.run(path, PHOTO | {"max_cost_usd": DEAR, "fallback": "never"})
-    assert callback["error"].startswith("BudgetSpent: This job has spent 0 of the 0.13 USD it may")
+    assert callback["error"].startswith(
+        "BudgetSpent: This job has spent or set aside 0 of the 0.13 USD it may"
+    )
     assert not api.calls
 
     callback = await caller.run(path, PHOTO | {"max_cost_usd": 1})
@@ -162,7 +164,9 @@ async def test_the_budgets_of_the_configuration_hold_for_everybody(
     async with running_service(settings) as caller:
         first, second = [await caller.run(TO_BASE64, PHOTO) for _ in range(2)]
     assert first["cost_usd"] == COST
-    assert second["error"].startswith("BudgetSpent: This client has spent 0.034213 of the 0.16 USD")
+    assert second["error"].startswith(
+        "BudgetSpent: This client has spent or set aside 0.034213 of the 0.16 USD"
+    )
     assert len(api.calls) == 1
 
 

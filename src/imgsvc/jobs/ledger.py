@@ -3,6 +3,7 @@
 Money is in nano-dollars, as in `providers.pricing`.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -65,6 +66,11 @@ class Shortage:
     budget: Budget
     limit: int
     spent: int  # what is set aside for other calls included
+    under_way: int = 0  # what of that is set aside for calls that have not ended
+
+    def may_pass(self, estimate: int) -> bool:
+        """Tell whether there could be room for such a call once those under way have ended."""
+        return self.spent - self.under_way + estimate <= self.limit
 
 
 class Grouping(StrEnum):
@@ -132,6 +138,10 @@ class Ledger(Protocol):
         while the disk refuses. Without a bill the call was not made, and is struck out. One
         that is not recorded, or settled, is left alone.
         """
+        ...
+
+    def next_settlement(self) -> asyncio.Event:
+        """Return an event that is set when the next call has been settled."""
         ...
 
     async def usage(self, wanted: UsageFilter) -> UsageReport:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imgsvc.errors import BudgetSpent
+from imgsvc.errors import BudgetSpent, PriceUnknown
 from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.ledger import Bill, Budget, Ledger, Limits, NewCall, Shortage
 from imgsvc.jobs.models import BatchSpec, Job, Spent
@@ -59,8 +59,6 @@ class JobAccount:
     now: Callable[[], datetime] = utc_now
     spent: Spent = field(init=False)  # by this attempt, and by those before it
     _limits: Limits = field(init=False)
-    _under_way: int = 0  # calls
-    _settlement: asyncio.Event = field(default_factory=asyncio.Event)  # the next one of a call
 
     def __post_init__(self) -> None:
         self.spent = self.job.spent
@@ -74,9 +72,7 @@ class JobAccount:
     async def reserve(self, provider: str, model: str, estimate: int | None) -> "_Reservation":
         """Set money aside for one call. Raises BudgetSpent.
 
-        While the disk refuses it waits: a call that is not recorded is not made. It also
-        waits for other calls of this job to end that have more set aside than they will
-        cost, so that it does not matter how many of a batch's images are in work at once.
+        While the disk refuses it waits: a call that is not recorded is not made.
         """
         if estimate is None and not self._limits.are_none:
             raise self._without_price(model)
@@ -88,16 +84,11 @@ class JobAccount:
             estimate=estimate or 0,
             at=self.now(),
         )
-        while True:
-            settlement = self._settlement
-            shortage = await self._record(call)
-            if shortage is None:
-                self._under_way += 1
-                return _Reservation(account=self, call_id=call.id)
-            may_change = self._under_way or settlement.is_set()
-            if shortage.budget is not Budget.JOB or not may_change:
-                raise self._without_room(shortage, call)
-            await settlement.wait()
+        settlement = self.ledger.next_settlement()  # before the look, so that none is missed
+        shortage = await self._record(call)
+        if shortage is None:
+            return _Reservation(account=self, call_id=call.id)
+        raise self._without_room(shortage, call, settlement)
 
     def settle(self, call_id: str, call: ProviderCall | None) -> None:
         """Note what a call has cost; None: that it was not made."""
@@ -107,9 +98,6 @@ class JobAccount:
             bill = Bill(cost=call.cost, images=images, usage=call.usage)
             self.spent = self.spent.plus(call.cost)
         self.ledger.settle(call_id, bill)
-        self._under_way -= 1
-        self._settlement.set()
-        self._settlement = asyncio.Event()
 
     async def _record(self, call: NewCall) -> Shortage | None:
         try:
@@ -120,38 +108,36 @@ class JobAccount:
             raise
 
     def _without_price(self, model: str) -> BudgetSpent:
-        return BudgetSpent(
+        return PriceUnknown(
             f"There is a budget, and what {model} costs is not known: it is not called. The"
             " operator sets `price` or `usd_per_image` of the model.",
             is_final=self.budgets.when_spent is WhenSpent.FAIL,
         )
 
-    def _without_room(self, shortage: Shortage, call: NewCall) -> BudgetSpent:
+    def _without_room(
+        self, shortage: Shortage, call: NewCall, settlement: asyncio.Event
+    ) -> BudgetSpent:
         of_job = shortage.budget is Budget.JOB
         of_batch = of_job and isinstance(self.job.spec, BatchSpec)
-        who, mend = _WORDS[shortage.budget]
+        fits = call.estimate <= shortage.limit
+        who, key = _WORDS[shortage.budget]
         when = "" if of_job else f" on {call.at:%Y-%m-%d} (UTC)"
+        mend = "Send a higher max_cost_usd" if of_job else "Wait for the next day"
         return BudgetSpent(
-            f"{who} has spent {in_usd(shortage.spent):g} of the {in_usd(shortage.limit):g} USD it"
-            f" may{when}, and the next call may cost {in_usd(call.estimate):g} USD. {mend}",
+            f"{who} has spent or set aside {_usd(shortage.spent)} of the {_usd(shortage.limit)} USD"
+            f" it may{when}, and the next call may cost {_usd(call.estimate)} USD"
+            f"{'' if fits else ', more than all of it'}."
+            f" {f'{mend}, or have' if of_job or fits else 'Have'} the operator raise {key}.",
             of_job=of_job,
             is_final=of_batch or self.budgets.when_spent is WhenSpent.FAIL,
+            freed=settlement if shortage.may_pass(call.estimate) else None,
         )
 
 
 _WORDS = {
-    Budget.JOB: (
-        "This job",
-        "Send a higher max_cost_usd, or have the operator raise budgets.job_usd.",
-    ),
-    Budget.CLIENT_DAY: (
-        "This client",
-        "Wait for the next day, or have the operator raise budgets.client_day_usd.",
-    ),
-    Budget.DAY: (
-        "The service",
-        "Wait for the next day, or have the operator raise budgets.day_usd.",
-    ),
+    Budget.JOB: ("This job", "budgets.job_usd"),
+    Budget.CLIENT_DAY: ("This client", "budgets.client_day_usd"),
+    Budget.DAY: ("The service", "budgets.day_usd"),
 }
 
 
@@ -169,6 +155,10 @@ class _Reservation:
     def cancel(self) -> None:
         """Give the money back."""
         self.account.settle(self.call_id, None)
+
+
+def _usd(nano: int) -> str:
+    return f"{in_usd(nano):.6f}".rstrip("0").rstrip(".")
 
 
 def _limit(usd: float | None) -> int | None:

@@ -21,9 +21,6 @@ from imgsvc.providers.policy import POLICY, Effect, RoutingConfig
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-MAX_BREAKERS = 100
-"""Callers name models, and may make them up: the breaker unused for longest is forgotten."""
-
 
 class BreakerState(StrEnum):
     """Whether calls go through."""
@@ -97,6 +94,11 @@ class Breaker:
         self._probing = self._opened_by is not None
         return self._openings
 
+    @property
+    def refuses(self) -> bool:
+        """Whether no call would be let through now."""
+        return self._opened_by is not None and (self._probing or self.state is BreakerState.OPEN)
+
     def settle(self, admitted: int, error: BaseException | None) -> None:
         """Note how a call has ended that was let through; without an error it worked."""
         if admitted != self._openings:
@@ -137,16 +139,14 @@ class Breakers:
     def __init__(self, config: RoutingConfig, clock: Callable[[], float] = monotonic) -> None:
         self._config = config
         self._clock = clock
-        self._known: dict[tuple[str, str], Breaker] = {}  # the one used last at the end
+        self._known: dict[tuple[str, str], Breaker] = {}
 
     def of(self, provider: str, model: str) -> Breaker:
         """Return the breaker of this model."""
         key = provider, model
-        breaker = self._known.pop(key, None) or Breaker(provider, model, self._config, self._clock)
-        self._known[key] = breaker
-        if len(self._known) > MAX_BREAKERS:
-            del self._known[next(iter(self._known))]
-        return breaker
+        if key not in self._known:
+            self._known[key] = Breaker(provider, model, self._config, self._clock)
+        return self._known[key]
 
     def statuses(self) -> list[BreakerStatus]:
         """Return how each stands."""

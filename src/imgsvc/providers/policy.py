@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imgsvc.errors import (
     BudgetSpent,
+    PriceUnknown,
     ProviderAccessDenied,
     ProviderBadAnswer,
     ProviderBusy,
@@ -41,6 +42,7 @@ class Reaction(StrEnum):
     """What is done in the end, when the call is not made again."""
 
     FALL_BACK = "fall_back"  # the local engine steps in, if the caller allows it
+    FAIL_IF_ASKED = "fail_if_asked"  # so too, unless it is one that only steps in
     FAIL = "fail"  # the request itself is at fault: the caller has to know
 
 
@@ -70,6 +72,7 @@ POLICY: Mapping[type[ProviderError], Rule] = {
     ProviderBusy: Rule(),
     # nobody to pay: no call is made, and `budgets.when_spent` says what then
     BudgetSpent: Rule(),
+    PriceUnknown: Rule(),
     # the account: no call will work before somebody has done something about it
     ProviderOutOfCredit: Rule(breaker=Effect.OPENS, alert=True),
     ProviderKeyRejected: Rule(breaker=Effect.OPENS, alert=True),
@@ -85,8 +88,8 @@ POLICY: Mapping[type[ProviderError], Rule] = {
     ProviderBadAnswer: Rule(breaker=Effect.COUNTS, cost_unknown=True),
     # the request
     ProviderRefusedContent: Rule(reaction=Reaction.FAIL),
-    ProviderRefusedImage: Rule(reaction=Reaction.FAIL),
-    ProviderRefusedParameter: Rule(reaction=Reaction.FAIL),
+    ProviderRefusedImage: Rule(reaction=Reaction.FAIL_IF_ASKED),
+    ProviderRefusedParameter: Rule(reaction=Reaction.FAIL_IF_ASKED),
 }
 
 RETRIES: Mapping[str, int] = {kind.code: rule.retries for kind, rule in POLICY.items()}

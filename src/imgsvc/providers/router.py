@@ -3,18 +3,17 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
 
 import structlog
 
 from imgsvc.errors import (
     BudgetSpent,
-    ImageProcessDied,
-    ImgsvcError,
     ProviderError,
     ProviderRefusedContent,
+    ProviderTimeout,
 )
 from imgsvc.providers import pricing
 from imgsvc.providers.base import (
@@ -29,12 +28,18 @@ from imgsvc.providers.base import (
     ProviderRetry,
     Reservation,
 )
-from imgsvc.providers.breaker import Breaker, Breakers, BreakerState
+from imgsvc.providers.breaker import Breaker, Breakers
 from imgsvc.providers.catalogue import Catalogue, Choice
+from imgsvc.providers.figures import Figures, cost, outcome
 from imgsvc.providers.limiter import Limiter, Limits, Turn
 from imgsvc.providers.local import LocalProvider
-from imgsvc.providers.models import Model
 from imgsvc.providers.policy import LONGEST_WAIT, POLICY, Reaction, RoutingConfig, retry_wait
+
+LOCAL_SECONDS = 30.0
+"""What the local engine gets of an edit's time, in seconds, if everybody else has failed."""
+
+LOCAL_SHARE = 0.1
+"""At most that much of it."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -66,12 +71,7 @@ class EditRouter:
             for provider in providers
         }
         """Who waits for a provider and who is with it, by its name."""
-        self.calls: Counter[tuple[str, str]] = Counter()
-        """Calls that have ended, by provider and outcome."""
-        self.costs: Counter[tuple[str, str]] = Counter()
-        """What they have cost as far as that is known, in nano-dollars, by provider and model."""
-        self.tokens: Counter[tuple[str, str, str]] = Counter()
-        """What providers have counted, by provider, model and kind: text, image or output."""
+        self.figures = Figures()
 
     async def edit(
         self,
@@ -85,19 +85,22 @@ class EditRouter:
         """Return the edited picture and who made it.
 
         `until` is when the picture must be done, as time.monotonic() counts: nothing waits
-        past it. `account` pays for the calls. Raises ProviderError,
-        InstructionNotUnderstood, ImageError or ImageProcessDied.
+        past it, and calls end so early that the local engine can step in. `account` pays
+        for the calls. Raises ProviderError, InstructionNotUnderstood, ImageError or
+        ImageProcessDied.
         """
         options, has_mask = request.options, request.mask is not None
         if options.model == LOCAL:
             return await self._local.edit(request)
         failed: ProviderError | None = None  # of who was asked first
+        left = until - self._clock()
+        last = until - min(LOCAL_SECONDS, LOCAL_SHARE * left)
         for choice in self.catalogue.choices(options, has_mask=has_mask):
             provider, model = choice.provider, choice.model
             try:
-                edited = await self._ask(choice, request, until, observer, account)
+                edited = await self._ask(choice, request, last, observer, account)
             except ProviderError as error:
-                if not fallback_allowed or _is_final(error):
+                if not fallback_allowed or _is_final(error, is_asked=failed is None):
                     raise
                 _log.warning(
                     "provider_fallback", provider=provider.name, reason=error.code, error=error.kind
@@ -125,59 +128,75 @@ class EditRouter:
         observer: Observer,
         account: Account,
     ) -> Edited:
-        """Return the picture, after as many calls as the policy allows."""
-        provider, model = choice.provider, choice.model
-        limiter = self.limiters[provider.name]
+        """Return the picture, after as many calls as the policy allows; they end by `until`."""
+        breaker, limiter = self._breaker(choice), self.limiters[choice.provider.name]
         retried: Counter[str] = Counter()
+        patience = self._half_way(until)  # with other calls, to end for less than was set aside
         while True:
-            breaker = self.breakers.of(provider.name, model.name)
-            now = self._clock()
-            turn = limiter.turn(until=now + LONGEST_WAIT * (until - now), check=breaker.check)
-            async with turn as own:
-                try:
-                    paid = await account.reserve(
-                        provider.name, model.name, pricing.estimate(model, request)
-                    )
-                    return await self._call(choice, request, breaker, own, paid, observer)
-                except ProviderError as error:
-                    self._tell_others(error, breaker, limiter)
-                    wait = retry_wait(
-                        error,
-                        self._config,
-                        retried=retried[error.code],
-                        left=until - self._clock(),
-                        chance=self._chance(),
-                    )
-                    if wait is None or not own.used or breaker.state is BreakerState.OPEN:
-                        raise
-                    retried[error.code] += 1
-                    _note_retry(choice, error, wait, observer)
+            try:
+                return await self._try(choice, request, until, observer, account)
+            except BudgetSpent as error:
+                await _money_freed(error, patience - self._clock())
+                continue
+            except ProviderError as error:
+                if error.retry_after:
+                    longest = self._config.max_open_seconds
+                    limiter.hold_back(self._clock() + min(error.retry_after, longest))
+                limiter.look_again()  # the breaker may have opened
+                wait = retry_wait(
+                    error,
+                    self._config,
+                    retried=retried[error.code],
+                    left=until - self._clock(),
+                    chance=self._chance(),
+                )
+                if wait is None or breaker.refuses:
+                    raise
+                retried[error.code] += 1
+                _note_retry(choice, error, wait, observer)
             await self._sleep(wait)
 
-    def _tell_others(self, error: ProviderError, breaker: Breaker, limiter: Limiter) -> None:
-        """Spare those who wait for the same provider what this call has met."""
-        if error.retry_after:
-            wait = min(error.retry_after, self._config.max_wait)
-            limiter.hold_back(self._clock() + wait)
-        if breaker.state is BreakerState.OPEN:
-            limiter.look_again()
+    async def _try(
+        self,
+        choice: Choice,
+        request: EditRequest,
+        until: float,
+        observer: Observer,
+        account: Account,
+    ) -> Edited:
+        """Ask once, when its turn has come and if it can be paid."""
+        provider, model = choice.provider, choice.model
+        breaker, limiter = self._breaker(choice), self.limiters[provider.name]
+        estimate = pricing.estimate(model, request)
+        async with limiter.turn(until=self._half_way(until), check=breaker.check) as turn:
+            paid = await account.reserve(provider.name, model.name, estimate)
+            return await self._call(choice, request, until, turn, paid, observer)
+
+    def _breaker(self, choice: Choice) -> Breaker:
+        return self.breakers.of(choice.provider.name, choice.model.name)
+
+    def _half_way(self, until: float) -> float:
+        """Return when a wait has to end, so that the call after it has time too."""
+        now = self._clock()
+        return now + LONGEST_WAIT * (until - now)
 
     async def _call(
         self,
         choice: Choice,
         request: EditRequest,
-        breaker: Breaker,
+        until: float,
         turn: Turn,
         paid: Reservation,
         observer: Observer,
     ) -> Edited:
-        """Ask once, and note how it ended and what it has cost."""
-        provider, model = choice.provider, choice.model
+        """Call the provider, and note how that ended and what it has cost."""
+        provider, model, breaker = choice.provider, choice.model, self._breaker(choice)
         admitted = _admit(breaker, paid)
         turn.used = True
         started, edited, error = self._clock(), None, None
         try:
-            edited = await provider.edit(request, model, observer)
+            async with _ending(until - started):
+                edited = await provider.edit(request, model, observer)
         except BaseException as exc:
             error = exc
             raise
@@ -190,30 +209,14 @@ class EditRouter:
                 model=model.name,
                 seconds=round(self._clock() - started, 3),
                 waited=round(turn.waited, 3),
-                error=None if error is None else _outcome(error),
+                error=None if error is None else outcome(error),
                 usage=None if edited is None else edited.usage,
-                cost=_cost(model, edited, error),
+                cost=cost(model, edited, error),
                 categories=error.categories if isinstance(error, ProviderRefusedContent) else (),
             )
             paid.settle(call)
-            self._count(call)
+            self.figures.add(call)
             observer.provider_called(call)
-
-    def _count(self, call: ProviderCall) -> None:
-        """Add a call to the figures, and to the log."""
-        self.calls[call.provider, call.error or "edited"] += 1
-        if call.cost is not None:
-            self.costs[call.provider, call.model] += call.cost
-        usage = {} if call.usage is None else asdict(call.usage)
-        for kind, count in usage.items():
-            self.tokens[call.provider, call.model, kind.removesuffix("_tokens")] += count
-        _log.info(
-            "provider_billed",
-            provider=call.provider,
-            model=call.model,
-            cost_usd=None if call.cost is None else pricing.in_usd(call.cost),
-            usage=usage,
-        )
 
 
 def _admit(breaker: Breaker, paid: Reservation) -> int:
@@ -225,11 +228,36 @@ def _admit(breaker: Breaker, paid: Reservation) -> int:
         raise
 
 
-def _is_final(error: ProviderError) -> bool:
-    """Tell whether nobody may step in."""
+def _is_final(error: ProviderError, *, is_asked: bool) -> bool:
+    """Tell whether nobody may step in; `is_asked`: it is of the one that was asked for."""
     if isinstance(error, BudgetSpent):
         return error.is_final
-    return POLICY[type(error)].reaction is Reaction.FAIL
+    reaction = POLICY[type(error)].reaction
+    return reaction is Reaction.FAIL or (reaction is Reaction.FAIL_IF_ASKED and is_asked)
+
+
+async def _money_freed(error: BudgetSpent, seconds: float) -> None:
+    """Wait so long for money that is set aside to become free, or raise the error."""
+    if error.freed is None or seconds <= 0:
+        raise error
+    try:
+        async with asyncio.timeout(seconds):
+            await error.freed.wait()
+    except TimeoutError:
+        raise error from None
+
+
+@asynccontextmanager
+async def _ending(seconds: float) -> AsyncIterator[None]:
+    """Stop a call after so long, as if the provider had not answered in time."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as exc:
+        if not limit.expired():
+            raise
+        raise ProviderTimeout from exc
 
 
 def _note_retry(choice: Choice, error: ProviderError, wait: float, observer: Observer) -> None:
@@ -242,34 +270,3 @@ def _note_retry(choice: Choice, error: ProviderError, wait: float, observer: Obs
         wait=seconds,
     )
     observer.provider_retry(ProviderRetry(provider=name, error=error.code, wait=seconds))
-
-
-def _outcome(error: BaseException) -> str:
-    """Return the word that a call is counted under that gave nothing; there are few of them."""
-    match error:
-        case ImgsvcError():
-            return error.code
-        case asyncio.CancelledError():
-            return "given_up"
-        case _:
-            return ImgsvcError.code
-
-
-def _cost(model: Model, edited: Edited | None, error: BaseException | None) -> int | None:
-    """Return what a call has cost, in nano-dollars; None if it may have been billed.
-
-    One that was given up, at a deadline say, may have been; one that failed in here, with
-    the picture before it was sent, was not. An image process can be lost with the answer.
-    """
-    if edited is not None:
-        return pricing.cost(model, edited.usage)
-    match error:
-        case ProviderError():
-            perhaps_billed = POLICY[type(error)].cost_unknown
-        case ImageProcessDied():
-            perhaps_billed = True
-        case ImgsvcError():
-            perhaps_billed = False
-        case _:
-            perhaps_billed = True
-    return None if perhaps_billed and not pricing.is_free(model) else 0

@@ -86,7 +86,7 @@ def _calls(router: EditRouter) -> CounterMetricFamily:
         "Calls of an image API that have ended, by how",
         labels=["provider", "outcome"],
     )
-    for (provider, outcome), count in router.calls.items():
+    for (provider, outcome), count in router.figures.calls.items():
         family.add_metric([provider, outcome], count)
     return family
 
@@ -97,7 +97,7 @@ def _costs(router: EditRouter) -> CounterMetricFamily:
         "What calls of an image API have cost, as far as that is known, in US dollars",
         labels=["provider", "model"],
     )
-    for labels, nano in router.costs.items():
+    for labels, nano in router.figures.costs.items():
         family.add_metric(labels, nano / NANO)
     return family
 
@@ -108,7 +108,7 @@ def _tokens(router: EditRouter) -> CounterMetricFamily:
         "Tokens that an image API has counted: of texts and images sent, and of output",
         labels=["provider", "model", "kind"],
     )
-    for labels, count in router.tokens.items():
+    for labels, count in router.figures.tokens.items():
         family.add_metric(labels, count)
     return family
 

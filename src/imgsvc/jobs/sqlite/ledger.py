@@ -6,7 +6,7 @@ client and model, and those of its day. They change together, in one transaction
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date
 from typing import Any
 
@@ -43,11 +43,12 @@ _SUMS_OF_JOB = frozenset({"calls", "cost", "held", "unknown_calls"})
 _ADDED_UP = ", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in _SUMS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SqliteLedger:
     """The protocol `Ledger` over one :class:`Database`."""
 
     database: Database
+    _settlement: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def reserve(self, call: NewCall, limits: Limits) -> Shortage | None:
         """Record a call and set its estimate aside, unless that goes past a limit."""
@@ -65,6 +66,13 @@ class SqliteLedger:
                 log.error("call_not_settled", exc_info=error)
 
         self.database.submit(lambda tx: settle(tx, call_id, bill)).add_done_callback(look)
+        # Whoever asks for money now is behind it in the queue.
+        self._settlement.set()
+        self._settlement = asyncio.Event()
+
+    def next_settlement(self) -> asyncio.Event:
+        """Return an event that is set when the next call has been settled."""
+        return self._settlement
 
     async def usage(self, wanted: UsageFilter) -> UsageReport:
         """Add up calls."""
@@ -89,7 +97,7 @@ def reserve(tx: Transaction, call: NewCall, limits: Limits) -> Shortage | None:
     if call.estimate:
         for shortage in _standing(tx, job, day, limits):
             if shortage.spent + call.estimate > shortage.limit:
-                return shortage
+                return replace(shortage, under_way=_under_way(tx, shortage.budget, job, day))
     row = tx.one(
         "INSERT INTO calls (id, job, day, provider, model, started, state, estimate)"
         " VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?) RETURNING *",
@@ -156,6 +164,23 @@ def _standing(tx: Transaction, job: Any, day: str, limits: Limits) -> Iterator[S
     if limits.day is not None:
         [(spent,)] = tx.execute("SELECT coalesce(sum(spent), 0) FROM days WHERE day = ?", (day,))
         yield Shortage(budget=Budget.DAY, limit=limits.day, spent=spent)
+
+
+def _under_way(tx: Transaction, budget: Budget, job: Any, day: str) -> int:
+    """Return what is set aside of a budget for calls that have not ended."""
+    whose, values = {
+        Budget.JOB: ("job = ?", (job["seq"],)),
+        Budget.CLIENT_DAY: (
+            "day = ? AND job IN (SELECT seq FROM jobs WHERE client = ?)",
+            (day, job["client"]),
+        ),
+        Budget.DAY: ("day = ?", (day,)),
+    }[budget]
+    [(held,)] = tx.execute(
+        f"SELECT coalesce(sum(estimate), 0) FROM calls WHERE state = 'reserved' AND {whose}",
+        values,
+    )
+    return int(held)
 
 
 def _lose(tx: Transaction, row: Any, bill: Bill) -> None:
