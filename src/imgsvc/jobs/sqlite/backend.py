@@ -1,9 +1,8 @@
 """The record of jobs in a SQLite file, for one process."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -32,8 +31,9 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.sqlite import changes, queries
-from imgsvc.jobs.sqlite.hand_out import RETRY, DeliveryFeed, JobFeed
+from imgsvc.jobs.sqlite.hand_out import RETRY
 from imgsvc.jobs.sqlite.ledger import SqliteLedger, lose_track
+from imgsvc.jobs.sqlite.memory import Memory
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 
 log = structlog.get_logger(__name__)
@@ -42,8 +42,7 @@ log = structlog.get_logger(__name__)
 class SqliteBackend:
     """The protocol `JobBackend` over one :class:`Database`.
 
-    Memory holds counts, the jobs that are with workers and the callbacks that are on
-    their way; all else is read from the file when it is needed.
+    What is not in :class:`Memory` is read from the file when it is needed.
     """
 
     def __init__(self, database: Database, *, max_queued: int) -> None:
@@ -51,26 +50,15 @@ class SqliteBackend:
         self._database = database
         self._max_queued = max_queued
         self._arriving = 0  # jobs on their way to the disk
-        self._states: Counter[JobState] = Counter()
-        self._callbacks: Counter[CallbackState] = Counter()
-        self._claims: dict[str, asyncio.Event] = {}
-        self._watchers: dict[str, set[asyncio.Event]] = {}
-        self._moved = asyncio.Event()  # set by whatever may end a drain
         self._recovered = False  # whether what an earlier process was doing is queued again
-        self._jobs = JobFeed(database, self._moved.set)
-        self._deliveries = DeliveryFeed(database, self._moved.set)
+        self._memory = Memory(database)
 
     async def recover(self) -> None:
         """Take stock, and queue what an earlier process was doing.
 
         A full disk leaves the second for the run to do.
         """
-        standing = await self._database.call(queries.standing)
-        self._states, self._callbacks = standing.states, standing.callbacks
-        for lane, count in standing.waiting.items():
-            self._jobs.order.join(lane, count)
-        if self._callbacks[CallbackState.PENDING]:
-            self._deliveries.wake()
+        self._memory.begin_with(await self._database.call(queries.standing))
         with suppress(DiskRefuses):
             await self._requeue_crashed()
 
@@ -84,7 +72,7 @@ class SqliteBackend:
 
     async def accept(self, new: NewJob) -> Accepted:
         """Record a new job, or find the one that its key stands for."""
-        full = self._states[JobState.QUEUED] + self._arriving >= self._max_queued
+        full = self._memory.stats.queued + self._arriving >= self._max_queued
         if full and new.idempotency_key is None:
             raise QueueFull
 
@@ -93,13 +81,16 @@ class SqliteBackend:
             if accepted.is_new:
                 if full:
                     raise QueueFull
-                tx.on_commit(lambda: self._queued(accepted.job))
+                tx.on_commit(lambda: self._memory.queued(accepted.job))
             return accepted
 
         self._arriving += 1
         future = self._database.submit(run)
         future.add_done_callback(self._arrived)
         return await asyncio.shield(future)
+
+    def _arrived(self, _future: object) -> None:
+        self._arriving -= 1
 
     async def get(self, job_id: str) -> Job:
         """Return the job, or raise JobNotFound."""
@@ -114,7 +105,7 @@ class SqliteBackend:
 
         def run(tx: Transaction) -> Job:
             job, ended = changes.cancel(tx, job_id, outcome, callback)
-            tx.on_commit(lambda: self._cancelled(job, ended=ended))
+            tx.on_commit(lambda: self._memory.cancelled(job, ended=ended))
             return job
 
         return await self._database.call(run)
@@ -124,7 +115,7 @@ class SqliteBackend:
 
         def run(tx: Transaction) -> Job:
             job, former = changes.redeliver(tx, job_id)
-            tx.on_commit(lambda: self._callback_moved(job, former))
+            tx.on_commit(lambda: self._memory.callback_moved(job, former))
             return job
 
         return await self._database.call(run)
@@ -137,18 +128,9 @@ class SqliteBackend:
         """Return the job's events behind `after`."""
         return await self._database.call(lambda tx: queries.events(tx, job_id, after, limit))
 
-    @contextmanager
-    def watch(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Yield an event that is set whenever something happens to the job."""
-        happened = asyncio.Event()
-        watchers = self._watchers.setdefault(job_id, set())
-        watchers.add(happened)
-        try:
-            yield happened
-        finally:
-            watchers.discard(happened)
-            if not watchers:
-                self._watchers.pop(job_id, None)
+    def watch(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Return a context with an event that is set whenever something happens to the job."""
+        return self._memory.watch(job_id)
 
     async def check(self) -> None:
         """Raise DiskRefuses if the file could not be written lately and still cannot."""
@@ -160,12 +142,7 @@ class SqliteBackend:
 
     def stats(self) -> BackendStats:
         """Return how much there is to do right now."""
-        return BackendStats(
-            queued=self._states[JobState.QUEUED],
-            running=self._states[JobState.RUNNING],
-            callbacks_pending=self._callbacks[CallbackState.PENDING],
-            callbacks_dead=self._callbacks[CallbackState.DEAD],
-        )
+        return self._memory.stats
 
     # -- workers --------------------------------------------------------------------------
 
@@ -177,7 +154,7 @@ class SqliteBackend:
             if job is None:
                 return None
             claim = Claim(job=job, cancelled=asyncio.Event())
-            tx.on_commit(lambda: self._claimed(claim))
+            tx.on_commit(lambda: self._memory.claimed(claim))
             return claim
 
         return await self._database.call(run)
@@ -188,7 +165,7 @@ class SqliteBackend:
         def run(tx: Transaction) -> bool:
             job = changes.finish(tx, job_id, token, outcome, callback)
             if job is not None:
-                tx.on_commit(lambda: self._ended(job, JobState.RUNNING))
+                tx.on_commit(lambda: self._memory.ended(job, JobState.RUNNING))
             return job is not None
 
         return await self._database.call(run)
@@ -205,7 +182,7 @@ class SqliteBackend:
         def run(tx: Transaction) -> bool:
             job = changes.record_delivery(tx, job_id, attempt, state, next_at)
             if job is not None:
-                tx.on_commit(lambda: self._callback_moved(job, CallbackState.PENDING))
+                tx.on_commit(lambda: self._memory.callback_moved(job, CallbackState.PENDING))
             return job is not None
 
         return await self._database.call(run)
@@ -215,7 +192,7 @@ class SqliteBackend:
 
         def run(tx: Transaction) -> None:
             changes.add_event(tx, changes.get(tx, job_id).seq, kind, data)
-            tx.on_commit(lambda: self._tell(job_id))
+            tx.on_commit(lambda: self._memory.tell(job_id))
 
         self._database.submit(run).add_done_callback(_log_loss)
 
@@ -227,20 +204,19 @@ class SqliteBackend:
                     await self._requeue_crashed()
                 await asyncio.sleep(0 if self._recovered else RETRY)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._deliveries.run(group, deliver, limits), name="deliveries")
-                await self._jobs.run(group, process, limits.workers)
+                deliveries = self._memory.deliveries.run(group, deliver, limits)
+                group.create_task(deliveries, name="deliveries")
+                await self._memory.jobs.run(group, process, limits.workers)
         finally:
             with suppress(DiskRefuses):  # the next start does it
                 await self._database.call(partial(self._put_back, orderly=True))
 
     async def drain(self) -> None:
         """Hand out no more jobs, and wait until those in work, and what is due, are done."""
-        self._jobs.close()
-        while (
-            self._states[JobState.RUNNING] or self._jobs.under_way or not self._deliveries.is_idle
-        ):
-            self._moved.clear()
-            await self._moved.wait()
+        self._memory.jobs.close()
+        while not self._memory.is_drained:
+            self._memory.moved.clear()
+            await self._memory.moved.wait()
 
     # -- upkeep ---------------------------------------------------------------------------
 
@@ -249,7 +225,7 @@ class SqliteBackend:
 
         def run(tx: Transaction) -> Sequence[str]:
             keys, callbacks = changes.forget(tx, before, limit)
-            tx.on_commit(lambda: self._callbacks.subtract(callbacks))
+            tx.on_commit(lambda: self._memory.forgotten(callbacks))
             return keys
 
         return await self._database.call(run)
@@ -258,68 +234,14 @@ class SqliteBackend:
         """Return those of the keys that belong to no job."""
         return await self._database.call(lambda tx: queries.unknown_blobs(tx, keys))
 
-    # -- on the event loop, when a change is on disk ---------------------------------------
-
-    def _arrived(self, _future: object) -> None:
-        self._arriving -= 1
-
-    def _queued(self, job: Job) -> None:
-        self._states[JobState.QUEUED] += 1
-        self._callbacks[CallbackState.NONE] += 1
-        self._jobs.joined(job)
-        self._tell(job.id)
-
-    def _claimed(self, claim: Claim) -> None:
-        job = claim.job
-        self._states[JobState.QUEUED] -= 1
-        self._states[JobState.RUNNING] += 1
-        self._jobs.left(job)
-        self._claims[job.id] = claim.cancelled
-        if job.cancel_requested:  # of the worker before a crash
-            claim.cancelled.set()
-        self._tell(job.id)
-
-    def _cancelled(self, job: Job, *, ended: bool) -> None:
-        if ended:
-            self._jobs.left(job)
-            self._ended(job, JobState.QUEUED)
-        elif job.state is JobState.RUNNING and job.id in self._claims:
-            self._claims[job.id].set()
-            self._tell(job.id)
-
-    def _ended(self, job: Job, former: JobState) -> None:
-        self._states[former] -= 1
-        self._states[job.state] += 1
-        self._claims.pop(job.id, None)
-        self._callback_moved(job, CallbackState.NONE)
-
-    def _callback_moved(self, job: Job, former: CallbackState) -> None:
-        self._callbacks[former] -= 1
-        self._callbacks[job.callback_state] += 1
-        if job.callback_state is CallbackState.PENDING:
-            self._deliveries.wake()
-        self._tell(job.id)
-
-    def _tell(self, job_id: str) -> None:
-        self._moved.set()
-        for happened in self._watchers.get(job_id, ()):
-            happened.set()
-
     def _put_back(self, tx: Transaction, *, orderly: bool) -> int:
         """Queue what workers were cut off from, and return how many jobs that are."""
         if not orderly:
             lose_track(tx)
         back = changes.put_back(tx, orderly=orderly)
         for job in back:
-            tx.on_commit(partial(self._requeued, job))
+            tx.on_commit(partial(self._memory.requeued, job))
         return len(back)
-
-    def _requeued(self, job: Job) -> None:
-        self._states[JobState.RUNNING] -= 1
-        self._states[JobState.QUEUED] += 1
-        self._claims.pop(job.id, None)
-        self._jobs.joined(job)
-        self._tell(job.id)
 
 
 def _log_loss(future: "asyncio.Future[None]") -> None:
