@@ -63,6 +63,13 @@ class Receiver:
         """Answer the next requests so, one after the other."""
         self._script.extend(answers)
 
+    def forget(self) -> None:
+        """Begin anew: nothing has come in, and nothing is to be answered but 200."""
+        self._script.clear()
+        self.received.clear()
+        while not self._arrivals.empty():
+            self._arrivals.get_nowait()
+
     async def next(self) -> Received:
         """Wait for the next request that nobody has taken yet, whole with its body."""
         return await self._arrivals.get()

@@ -1,5 +1,6 @@
 """A whole service on a real socket, and a caller of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,9 +68,16 @@ class Caller:
                 moved.clear()
         return job
 
+    async def quiet(self) -> None:
+        """Wait until nothing is left of what was submitted, and forget what came of it."""
+        backend = self.server.service.backend
+        while (stats := backend.stats()).queued or stats.running or stats.callbacks_pending:  # noqa: ASYNC110 - there is no event for all jobs together
+            await asyncio.sleep(0.01)
+        self.receiver.forget()
+
     async def run(self, path: str, body: Any, **headers: str) -> Any:
         """POST, expect 202, and return the body of the one callback that follows."""
         job_id = await self.submit(path, body, **headers)
         while (callback := (await self.receiver.next()).json)["job_id"] != job_id:
-            pass  # a job of an earlier test
+            pass  # an earlier job
         return callback

@@ -9,7 +9,7 @@ from standins.service import Caller, running_service, service_settings
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
+async def shared_local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
     """Run a service with nothing configured: local engine, results in a folder."""
     settings = service_settings(tmp_path_factory.mktemp("local"))
     async with running_service(Settings.model_validate(settings)) as caller:
@@ -23,7 +23,7 @@ async def standin() -> AsyncIterator[OpenAIStandin]:
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def remote(
+async def shared_remote(
     tmp_path_factory: pytest.TempPathFactory, standin: OpenAIStandin
 ) -> AsyncIterator[Caller]:
     """Run a service that edits with an image API."""
@@ -37,3 +37,17 @@ async def remote(
     )
     async with running_service(Settings.model_validate(settings)) as caller:
         yield caller
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def local(shared_local: Caller) -> Caller:
+    """Return the local service when it has done what earlier tests left to it."""
+    await shared_local.quiet()
+    return shared_local
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def remote(shared_remote: Caller) -> Caller:
+    """Return the service with an image API when it has done what earlier tests left to it."""
+    await shared_remote.quiet()
+    return shared_remote
