@@ -14,13 +14,23 @@ from pydantic import ValidationError
 from imgsvc import errors
 from imgsvc.imaging.formats import ImageFormat, sniff
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import EditOptions, EditRequest, HuggingFaceConfig, open_provider
+from imgsvc.providers import (
+    EditOptions,
+    EditRequest,
+    EditRouter,
+    HuggingFaceConfig,
+    LocalConfig,
+    LocalProvider,
+    RoutingConfig,
+    open_provider,
+)
 from imgsvc.providers.huggingface import config as config_module
 from imgsvc.providers.huggingface import hub
 from imgsvc.providers.huggingface.config import InferenceProvider
-from providers.desks import edit
+from providers.desks import Clock, Notes, edit
 from providers.kinds import opened
 from providers.pictures import encoded
+from standins.accounts import OpenAccount
 from standins.huggingface import MODEL, TOKEN, HuggingFaceStandin, huggingface_standin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -107,6 +117,51 @@ async def test_a_queue_that_never_ends_ends_at_the_deadline(
         with pytest.raises(errors.ProviderTimeout):
             await edit(provider, make_request())
     assert there.polls >= 1
+
+
+@pytest.mark.parametrize(
+    "failure", ["rate_limited", "loading", "wrong_token", "no_credits", "no_model"]
+)
+async def test_an_error_after_the_request_was_taken_is_not_repeated_and_may_have_cost(
+    failure: str,
+    there: HuggingFaceStandin,
+    pool: ImagePool,
+    make_request: MakeRequest,
+) -> None:
+    there.fail_polls = failure
+    priced = {"name": MODEL, "usd_per_image": 0.04}
+    clock, account = Clock(), OpenAccount()
+    async with open_provider(
+        config(inference_provider="fal-ai", models=[priced]), pool
+    ) as provider:
+        router = EditRouter(
+            [provider],
+            LocalProvider(pool, LocalConfig()),
+            RoutingConfig(),
+            clock=clock,
+            sleep=clock.sleep,
+        )
+        result = await router.edit(
+            make_request(), fallback_allowed=True, until=600, observer=Notes(), account=account
+        )
+
+    assert len(there.calls) == 1
+    assert (result.provider, result.fallback_reason) == ("local", "provider_bad_answer")
+    assert [call.cost for call in account.settled] == [None]
+    assert [breaker.state for breaker in router.breakers.statuses()] == ["closed"]
+
+
+async def test_an_error_after_the_request_was_taken_says_so(
+    there: HuggingFaceStandin, pool: ImagePool, make_request: MakeRequest
+) -> None:
+    there.fail_polls = "rate_limited"
+    async with open_provider(config(inference_provider="fal-ai"), pool) as provider:
+        with pytest.raises(errors.ProviderBadAnswer) as caught:
+            await edit(provider, make_request())
+    assert caught.value.message == (
+        "The image API took the request, and then gave an error in place of the image; whether"
+        f" it billed the edit is unknown. (model {MODEL}, status 429)"
+    )
 
 
 async def test_a_prediction_that_is_not_ready_is_a_timeout(

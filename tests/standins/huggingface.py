@@ -76,6 +76,7 @@ class HuggingFaceStandin(FaultyServer):
         self.file_headers: list[Mapping[str, str]] = []  # of results that were fetched
         self.polls = 0
         self.status = "COMPLETED"  # what the queue says
+        self.fail_polls: str | None = None  # what asking the queue fails with
         self.links: list[str] = []  # where results are said to be; empty: here
         self._files: list[bytes] = []
 
@@ -136,6 +137,8 @@ class HuggingFaceStandin(FaultyServer):
         """``GET /fal-ai/requests/ID/status``."""
         _check_token(request)
         self.polls += 1
+        if self.fail_polls is not None:
+            raise Refused(FAILURES[self.fail_polls])
         return web.json_response({"status": self.status})
 
     async def fal_result(self, request: web.Request) -> web.Response:

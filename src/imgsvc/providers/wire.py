@@ -49,6 +49,13 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     524: ProviderTimeout,  # as 504, of Cloudflare
 }
 
+FAILED_LATER = (
+    "The image API took the request, and then gave an error in place of the image; whether it"
+    " billed the edit is unknown."
+)
+"""What is said of an error that comes once a request has been taken, whatever it is: such a
+call is not made again, for it might be paid for twice."""
+
 NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 """What aiohttp raises before it has a connection, so that nothing was sent."""
 

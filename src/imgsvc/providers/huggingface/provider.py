@@ -42,6 +42,7 @@ from imgsvc.providers.huggingface.hub import Hub, open_hub
 from imgsvc.providers.models import Model
 from imgsvc.providers.results import finished
 from imgsvc.providers.wire import (
+    FAILED_LATER,
     MAX_PICTURE_BYTES,
     explained,
     kind_by_status,
@@ -217,11 +218,16 @@ def _lookup_errors(model: str) -> Iterator[None]:
 
 @contextmanager
 def _answer_errors(model: str) -> Iterator[None]:
-    """Turn what the library raises after the picture was sent into errors of ours."""
+    """Turn what the library raises once the request has been taken into errors of ours.
+
+    The model may be at work, so none of them may lead to a repetition: also a status that
+    would mean, in answer to the request itself, that nothing was done.
+    """
     try:
         yield
     except HfHubHTTPError as exc:
-        raise _explained_refusal(exc, model) from exc
+        status = f"status {exc.response.status_code}"
+        raise ProviderBadAnswer(f"{FAILED_LATER} (model {model}, {status})") from exc
     except httpx2.TimeoutException as exc:
         raise explained(ProviderTimeout, f"model {model}") from exc
     except (*_MISREAD, *_NO_LINK) as exc:
