@@ -101,6 +101,22 @@ async def test_an_error_answer_is_known_by_its_code_type_and_status(
     assert KEY not in found.message
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (413, "<html>"),
+        (413, error("invalid_image_file")),
+        (400, error("image_file_too_large")),
+        (400, error("image_too_large")),
+    ],
+)
+async def test_a_picture_that_is_too_large_is_told_so(status: int, body: object) -> None:
+    found = classify(await sdk_error(status, body))
+    assert type(found) is errors.ProviderRefusedImage
+    assert found.message.startswith("The picture is too large for this image API. Scale it down")
+    assert f"(status {status}" in found.message
+
+
 CONNECTION = ConnectionKey("127.0.0.1", 9, False, True, None, None, None)
 
 

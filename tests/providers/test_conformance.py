@@ -17,7 +17,7 @@ from imgsvc.imaging.formats import ImageFormat, sniff
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers import EditOptions, EditRequest
 from providers.desks import edit
-from providers.kinds import KINDS, Kind, Subject, opened
+from providers.kinds import AUTOMATIC1111, HUGGINGFACE, KINDS, Kind, Subject, opened
 from providers.pictures import encoded, with_extra_chunk
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -148,6 +148,16 @@ async def test_every_failure_is_told_apart_after_one_call_and_keeps_the_secret(
     for secret in (subject.secret, "Make it night", "out of memory"):
         assert secret not in told
         assert base64.b64encode(secret.encode()).decode()[:-4] not in told
+
+
+@pytest.mark.parametrize("kind", [AUTOMATIC1111, HUGGINGFACE], indirect=True, ids=str)
+async def test_a_picture_that_is_too_large_for_the_server_is_told_so(
+    subject: Subject, make_request: MakeRequest
+) -> None:
+    subject.standin.fail_always("too_large")
+    async with subject.open() as provider:
+        with pytest.raises(errors.ProviderRefusedImage, match=r"too large .* status 413\)$"):
+            await edit(provider, make_request())
 
 
 async def test_a_rate_limit_passes_on_how_long_to_wait(

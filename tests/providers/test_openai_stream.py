@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from math import inf
 
 import pytest
 from PIL import Image
@@ -19,13 +20,17 @@ from imgsvc.errors import (
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers import (
     EditOptions,
+    LocalConfig,
     OpenAIConfig,
     OpenAIProvider,
     PartialImage,
+    RoutingConfig,
     Usage,
     open_openai,
+    open_router,
 )
 from providers.desks import MakeRequest, Notes, edit
+from standins.accounts import OpenAccount
 from standins.openai import OpenAIStandin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -125,13 +130,13 @@ async def test_a_server_that_knows_no_streams_answers_as_ever(
     ("name", "expected"),
     [
         ("moderation_blocked", ProviderRefusedContent),
-        ("credit_balance_exhausted", ProviderOutOfCredit),
-        ("rate_limit_exceeded", ProviderRateLimited),
-        ("server_error", ProviderServerError),
-        ("organization_not_verified", ProviderServerError),  # no code, and no status any more
+        ("credit_balance_exhausted", ProviderBadAnswer),
+        ("rate_limit_exceeded", ProviderBadAnswer),
+        ("server_error", ProviderBadAnswer),
+        ("organization_not_verified", ProviderBadAnswer),  # no code, and no status any more
     ],
 )
-async def test_an_error_in_the_middle_is_classified_by_its_code(
+async def test_an_error_in_the_middle_is_a_bad_answer_unless_moderation_refuses(
     provider: OpenAIProvider,
     standin: OpenAIStandin,
     make_request: MakeRequest,
@@ -145,6 +150,44 @@ async def test_an_error_in_the_middle_is_classified_by_its_code(
     assert type(failed.value) is expected
     assert "model gpt-image-2" in failed.value.message
     assert len(notes.partials) == 1
+
+
+async def test_work_that_has_visibly_begun_is_not_asked_for_again_and_may_have_cost(
+    config: OpenAIConfig, standin: OpenAIStandin, pool: ImagePool, make_request: MakeRequest
+) -> None:
+    standin.fail_next("mid_stream_server_error")
+    account, notes = OpenAccount(), Notes()
+    async with open_router([config], RoutingConfig(), LocalConfig(), pool) as router:
+        result = await router.edit(
+            make_request(options=TWO),
+            fallback_allowed=True,
+            until=inf,
+            observer=notes,
+            account=account,
+        )
+    assert (result.provider, result.fallback_reason) == ("local", "provider_bad_answer")
+    assert len(standin.calls) == 1
+    assert [call.cost for call in account.settled] == [None]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("credit_balance_exhausted", ProviderOutOfCredit),
+        ("rate_limit_exceeded", ProviderRateLimited),
+        ("server_error", ProviderServerError),
+    ],
+)
+async def test_an_error_that_is_the_first_event_is_classified_by_its_code(
+    provider: OpenAIProvider,
+    standin: OpenAIStandin,
+    make_request: MakeRequest,
+    name: str,
+    expected: type[ProviderError],
+) -> None:
+    standin.fail_next(f"first_event_{name}")
+    with pytest.raises(expected):
+        await edit(provider, make_request(options=TWO))
 
 
 @pytest.mark.parametrize(

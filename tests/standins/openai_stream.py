@@ -15,10 +15,12 @@ from standins.openai_wire import FAILURES, USAGE, Call
 
 REQUEST_ID = web.RequestKey("request_id", str)
 MID_STREAM = "mid_stream_"
+FIRST_EVENT = "first_event_"
 BROKEN = b"\x89PNG\r\n\x1a\n and nothing more"
 
 STREAM_TRICKS = (
     *(f"{MID_STREAM}{name}" for name in FAILURES),  # an error event behind the first partial
+    *(f"{FIRST_EVENT}{name}" for name in FAILURES),  # an error event, and no other
     "ignores_stream",  # one JSON document, as servers answer that know no streams
     "stream_cut",  # it ends half way through the result, but the connection does not
     "stream_without_result",  # it ends well behind the last partial image
@@ -77,6 +79,8 @@ def stream_of(call: Call, picture: bytes, trick: str | None) -> list[bytes]:
     ]
     if trick is not None and trick.startswith(MID_STREAM):
         return [*events[:1], _error(trick.removeprefix(MID_STREAM))]
+    if trick is not None and trick.startswith(FIRST_EVENT):
+        return [_error(trick.removeprefix(FIRST_EVENT))]
     if trick == "stream_without_result":
         return events
     result = _event("image_edit.completed", call, picture, usage=json.loads(USAGE))

@@ -49,6 +49,9 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     524: ProviderTimeout,  # as 504, of Cloudflare
 }
 
+TOO_LARGE = "The picture is too large for this image API. Scale it down and try again."
+"""What is said of a picture that is refused for its size, not because it cannot be read."""
+
 FAILED_LATER = (
     "The image API took the request, and then gave an error in place of the image; whether it"
     " billed the edit is unknown."
@@ -93,7 +96,7 @@ def transport_errors(model: str) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, TimeoutError) as exc:
-        raise explained(_kind_of_transport_error(exc), f"model {model}") from exc
+        raise explained(_kind_of_transport_error(exc), model) from exc
 
 
 def _kind_of_transport_error(exc: Exception) -> type[ProviderError]:
@@ -117,14 +120,28 @@ def kind_by_status(status: int) -> type[ProviderError]:
     return ProviderServerError if status >= 500 else ProviderRefusedParameter
 
 
-def explained(
-    kind: type[ProviderError], *details: str, headers: Mapping[str, str] | None = None
-) -> ProviderError:
-    """Return an error with the kind's own message and, in brackets, the details.
+def message_of(kind: type[ProviderError], status: int | None) -> str:
+    """Return the kind's own message, or a better one if the HTTP status knows more."""
+    if kind is ProviderRefusedImage and status == 413:
+        return TOO_LARGE
+    return kind().message
 
-    If it is one that passes, it has the wait that the answer's headers ask for.
+
+def explained(
+    kind: type[ProviderError],
+    model: str,
+    *details: str,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ProviderError:
+    """Return an error with a message for its kind and, in brackets, the model and details.
+
+    `status` and `headers` are those of the answer, if there was one: the status is one of
+    the details, and an error that passes has the wait that the headers ask for.
     """
-    error = kind(f"{kind().message} ({', '.join(details)})")
+    answered = () if status is None else (f"status {status}",)
+    told = ", ".join((f"model {model}", *answered, *details))
+    error = kind(f"{message_of(kind, status)} ({told})")
     if kind.retryable and headers is not None:
         error.retry_after = retry_after(headers)
     return error

@@ -131,7 +131,7 @@ class Automatic1111Provider:
         except (ValueError, TypeError, AttributeError) as exc:
             raise ProviderBadAnswer("The image API's base URL leads to something else.") from exc
         if model not in names:
-            raise explained(ProviderModelNotFound, f"model {model}")
+            raise explained(ProviderModelNotFound, model)
 
     async def _img2img(self, body: bytes, model: str) -> bytes:
         """Return the picture that the web UI makes, as base64."""
@@ -201,13 +201,11 @@ async def _check(response: aiohttp.ClientResponse, model: str) -> None:
     if response.status == 200:
         return
     name = (await read_error(response)).get("error")
-    details = [f"model {model}", f"status {response.status}"]
-    if isinstance(name, str) and _WORD.fullmatch(name):
-        details.append(f"error {name}")
+    details = [f"error {name}"] if isinstance(name, str) and _WORD.fullmatch(name) else []
     if response.status == 404 and name is None:
         raise ProviderModelNotFound(
             "There is no such API at the base URL: the operator has to start the web UI with"
             " --api, or to correct the URL."
         )
     kind = ProviderRefusedParameter if response.status == 404 else kind_by_status(response.status)
-    raise explained(kind, *details, headers=response.headers)
+    raise explained(kind, model, *details, status=response.status, headers=response.headers)

@@ -192,8 +192,8 @@ async def _refusal(response: aiohttp.ClientResponse, model: str) -> ProviderErro
     """
     error = explained(
         kind_by_status(response.status),
-        f"model {model}",
-        f"status {response.status}",
+        model,
+        status=response.status,
         headers=response.headers,
     )
     if response.status == 503 and error.retry_after is None:
@@ -211,9 +211,9 @@ def _lookup_errors(model: str) -> Iterator[None]:
     except HfHubHTTPError as exc:
         raise _explained_refusal(exc, model) from exc
     except httpx2.HTTPError as exc:
-        raise explained(ProviderUnreachable, f"model {model}") from exc
+        raise explained(ProviderUnreachable, model) from exc
     except _MISREAD as exc:  # also how it says that a provider does not have the model
-        raise explained(ProviderModelNotFound, f"model {model}") from exc
+        raise explained(ProviderModelNotFound, model) from exc
 
 
 @contextmanager
@@ -229,11 +229,11 @@ def _answer_errors(model: str) -> Iterator[None]:
         status = f"status {exc.response.status_code}"
         raise ProviderBadAnswer(f"{FAILED_LATER} (model {model}, {status})") from exc
     except httpx2.TimeoutException as exc:
-        raise explained(ProviderTimeout, f"model {model}") from exc
+        raise explained(ProviderTimeout, model) from exc
     except (*_MISREAD, *_NO_LINK) as exc:
         raise ProviderBadAnswer("The image API's answer holds no image.") from exc
     except httpx2.HTTPError as exc:
-        raise explained(ProviderConnectionLost, f"model {model}") from exc
+        raise explained(ProviderConnectionLost, model) from exc
 
 
 def _explained_refusal(exc: HfHubHTTPError, model: str) -> ProviderError:
@@ -244,5 +244,5 @@ def _explained_refusal(exc: HfHubHTTPError, model: str) -> ProviderError:
             kind = ProviderModelNotFound
         case _:
             kind = kind_by_status(exc.response.status_code)
-    status = f"status {exc.response.status_code}"
-    return explained(kind, f"model {model}", status, headers=exc.response.headers)
+    response = exc.response
+    return explained(kind, model, status=response.status_code, headers=response.headers)

@@ -29,7 +29,7 @@ from imgsvc.errors import (
 )
 from imgsvc.providers.categories import refused_categories
 from imgsvc.providers.retry_after import retry_after
-from imgsvc.providers.wire import NOT_SENT, kind_by_status
+from imgsvc.providers.wire import FAILED_LATER, NOT_SENT, TOO_LARGE, kind_by_status, message_of
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {
     # money
@@ -68,6 +68,8 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
     "server_is_overloaded": ProviderServerError,
 }
 
+_TOO_LARGE_CODES = frozenset({"image_file_too_large", "image_too_large"})
+
 _BY_TYPE: Mapping[str, type[ProviderError]] = {
     "insufficient_quota": ProviderOutOfCredit,  # whatever code comes with it next
 }
@@ -77,17 +79,24 @@ _PARAMETER = re.compile(r"[a-z][a-z0-9_.\[\]]{0,63}")
 _REQUEST_ID = re.compile(r"req_[A-Za-z0-9]{1,64}")
 
 
+class FailedMidStream(openai.APIError):
+    """An error that the API tells in a stream of events in which others came before it."""
+
+
 def classify(exc: BaseException, *, model: str | None = None) -> ProviderError:
     """Return the error of ours that exc stands for, with a message fit for the caller.
 
     `model` is the one asked for; it is named in the message.
     """
     kind = _kind(exc)
+    if isinstance(exc, FailedMidStream) and kind is not ProviderRefusedContent:
+        return ProviderBadAnswer(_with_details(FAILED_LATER, exc, model))
+    text = _text(kind, exc)
     if kind is ProviderRefusedContent and isinstance(exc, openai.APIError):
         categories = refused_categories(exc.body)
-        message = _message(kind, exc, model, categories)
+        message = _with_details(text, exc, model, categories)
         return ProviderRefusedContent(message, categories=categories)
-    message = _message(kind, exc, model)
+    message = _with_details(text, exc, model)
     if kind is ProviderRateLimited and isinstance(exc, openai.APIStatusError):
         return ProviderRateLimited(message, retry_after=retry_after(exc.response.headers))
     return kind(message)
@@ -145,13 +154,17 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _message(
-    kind: type[ProviderError],
-    exc: BaseException,
-    model: str | None,
-    categories: Sequence[str] = (),
+def _text(kind: type[ProviderError], exc: BaseException) -> str:
+    """Return what is said of it."""
+    if isinstance(exc, openai.APIError) and exc.code in _TOO_LARGE_CODES:
+        return TOO_LARGE
+    return message_of(kind, exc.status_code if isinstance(exc, openai.APIStatusError) else None)
+
+
+def _with_details(
+    text: str, exc: BaseException, model: str | None, categories: Sequence[str] = ()
 ) -> str:
-    """Return the kind's own message and, in brackets, the details that are safe to show."""
+    """Return the text and, in brackets, the details that are safe to show."""
     details = [f"model {model}"] if model else []
     if isinstance(exc, openai.APIStatusError):
         details.append(f"status {exc.status_code}")
@@ -165,5 +178,4 @@ def _message(
     request_id = getattr(exc, "request_id", None) or ""
     if _REQUEST_ID.fullmatch(request_id):
         details.append(f"request {request_id}")
-    message = kind().message
-    return f"{message} ({', '.join(details)})" if details else message
+    return f"{text} ({', '.join(details)})" if details else text
