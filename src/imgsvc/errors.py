@@ -109,6 +109,7 @@ class ImgsvcError(Exception):
     title: str = "Internal error"  # stable, for people
     retryable: ClassVar[bool] = False  # may the same request work later?
     retry_after: float | None = None  # seconds to wait before it
+    after_answer: bool = False  # an image API had answered by then: it may have billed the edit
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or " ".join((type(self).__doc__ or "").split())

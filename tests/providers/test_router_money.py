@@ -15,8 +15,10 @@ from imgsvc.errors import (
     ProviderRateLimited,
     ProviderTimeout,
 )
+from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.providers import (
+    Automatic1111Config,
     EditOptions,
     EditRouter,
     LocalConfig,
@@ -28,7 +30,9 @@ from imgsvc.providers import (
 )
 from imgsvc.providers.pricing import estimate
 from providers.desks import Clock, Desk, FailingProvider, MakeRequest
+from standins import image_tasks
 from standins.accounts import OpenAccount
+from standins.automatic1111 import CHECKPOINTS, automatic1111_standin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -105,7 +109,7 @@ async def test_the_local_engine_needs_no_money(pool: ImagePool, make_request: Ma
         (ProviderTimeout(), None),
         (ProviderOutOfCredit(), 0),
         (CorruptImage(), 0),
-        (ImageProcessDied(), None),
+        (ImageProcessDied(), 0),
         (asyncio.CancelledError(), None),
         (ZeroDivisionError(), None),
     ],
@@ -119,6 +123,35 @@ async def test_a_call_is_settled_however_it_ends(
     except (asyncio.CancelledError, ZeroDivisionError) as exc:
         assert exc is error  # noqa: PT017 - which of the two it is depends on the case
     assert [call.cost for call in desk.account.settled] == [cost]
+
+
+@pytest.mark.parametrize(
+    ("task", "calls", "cost"),
+    [("imgsvc.imaging.exchange.scaled", 0, 0), ("imgsvc.providers.results.convert", 1, None)],
+)
+async def test_a_process_that_is_lost_before_the_picture_is_sent_is_free_and_not_after_the_answer(
+    pool: ImagePool,
+    make_request: MakeRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    calls: int,
+    cost: int | None,
+) -> None:
+    monkeypatch.setattr(task, image_tasks.die)
+    account = OpenAccount()
+    async with automatic1111_standin(auth=False) as web_ui:
+        models = [{"name": name} | PRICED for name in CHECKPOINTS]
+        config = Automatic1111Config.model_validate({"base_url": web_ui.url, "models": models})
+        request = make_request(options=EditOptions(output_format=ImageFormat.JPEG))
+        async with open_router([config], RoutingConfig(), LocalConfig(), pool) as router:
+            desk = Desk(
+                provider=FailingProvider(None), router=router, clock=Clock(), account=account
+            )
+            failed = await desk.edit(request, left=inf)
+
+    assert isinstance(failed, ImageProcessDied)
+    assert len(web_ui.calls) == calls
+    assert [call.cost for call in account.settled] == [cost]
 
 
 async def test_a_free_model_costs_nothing_even_if_nobody_knows_how_a_call_ended(

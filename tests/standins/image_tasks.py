@@ -29,6 +29,10 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+def die(*_args: object) -> None:
+    signal.raise_signal(signal.SIGKILL)
+
+
 def die_while_sending() -> bytes:
     def send_a_little(connection: Connection, data: bytes) -> None:
         os.write(connection.fileno(), data[:100])

@@ -189,7 +189,8 @@ class Provider(Protocol):
         """Return the edited picture; ask for it once.
 
         The observer is told of partial images, as many as are asked for and the model makes.
-        Raises ProviderError, ImageError or ImageProcessDied.
+        Raises ProviderError, ImageError or ImageProcessDied; those that come once the API has
+        answered are marked as `after_answer`.
         """
         ...
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 import structlog
 
-from imgsvc.errors import ImageProcessDied, ImgsvcError, ProviderError
+from imgsvc.errors import ImgsvcError, ProviderError
 from imgsvc.providers import pricing
 from imgsvc.providers.base import Edited, ProviderCall
 from imgsvc.providers.models import Model
@@ -59,18 +59,16 @@ def outcome(error: BaseException) -> str:
 def cost(model: Model, edited: Edited | None, error: BaseException | None) -> int | None:
     """Return what a call has cost, in nano-dollars; None if it may have been billed.
 
-    One that was given up, at a deadline say, may have been; one that failed in here, with
-    the picture before it was sent, was not. An image process can be lost with the answer.
+    One that was given up, at a deadline say, may have been. What goes wrong in here, in an
+    image process, is free before the picture is sent, and may be billed after the answer.
     """
     if edited is not None:
         return pricing.cost(model, edited.usage)
     match error:
         case ProviderError():
             perhaps_billed = POLICY[type(error)].cost_unknown
-        case ImageProcessDied():
-            perhaps_billed = True
         case ImgsvcError():
-            perhaps_billed = False
+            perhaps_billed = error.after_answer
         case _:
             perhaps_billed = True
     return None if perhaps_billed and not pricing.is_free(model) else 0

@@ -2,7 +2,7 @@
 
 import pybase64
 
-from imgsvc.errors import ImageError, ProviderBadAnswer
+from imgsvc.errors import ImageError, ImgsvcError, ProviderBadAnswer
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.exchange import convert
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole, sniff
@@ -20,7 +20,8 @@ async def finished(
     """Return a server's picture in the format wanted: as it is, or converted.
 
     `content` is the file or, with is_base64, standard, padded base64 of it. Raises
-    ProviderBadAnswer if it is no picture, or one that is damaged; ImageProcessDied.
+    ProviderBadAnswer if it is no picture, or one that is damaged; ImageProcessDied. The
+    server has done its work by now: what goes wrong in here is marked as `after_answer`.
     """
     found = format_of(content, is_base64=is_base64)
     image = EncodedImage(format=found, content=content, is_base64=is_base64)
@@ -33,6 +34,9 @@ async def finished(
         raise ProviderBadAnswer(
             f"The image API answered with a {found} file that cannot be read."
         ) from exc
+    except ImgsvcError as exc:
+        exc.after_answer = True
+        raise
     return EncodedImage(format=wanted, content=converted)
 
 
