@@ -96,7 +96,7 @@ def test_a_name_may_have_two_underscores_in_it(env: Environment) -> None:
     [problem] = problems()
     assert problem == (
         "providers.1.api_key: may hold visible ASCII characters only"
-        " (set by IMGSVC_PROVIDERS__NAME__API_KEY)"
+        " (set by IMGSVC_PROVIDERS__A__B__API_KEY)"
     )
     env(IMGSVC_PROVIDERS__A__B__API_KEY="of-b")
     assert keys() == ["k", "of-b"]
@@ -160,6 +160,44 @@ def test_a_misspelt_key_is_named_with_its_variable(env: Environment) -> None:
         "providers.1.stepz (IMGSVC_PROVIDERS__GPU__STEPZ): there is no such setting;"
         " did you mean providers.1.steps?"
     )
+
+
+WRONG = {
+    "name": "one",
+    "api_key": "two words",
+    "timeout": "x",
+    "models": 1,
+    "stepz": 9,
+}
+
+
+def test_problems_of_a_list_in_the_environment_name_its_variable(env: Environment) -> None:
+    env(IMGSVC_PROVIDERS=json.dumps([WRONG]))
+    key, models, unknown, timeout = sorted(problems())
+    assert key.startswith("providers.0.api_key: may hold")
+    assert key.endswith("(set by IMGSVC_PROVIDERS)")
+    assert models.endswith(" (set by IMGSVC_PROVIDERS, as JSON)")
+    assert timeout.endswith(" (set by IMGSVC_PROVIDERS)")
+    assert unknown.startswith("providers.0.stepz (IMGSVC_PROVIDERS): there is no such setting")
+
+
+def test_problems_of_a_list_in_the_file_say_so() -> None:
+    toml('[[providers]]\napi_key = "two words"\nmodels = 1\n')
+    key, models = sorted(problems())
+    assert key.endswith(" (set in [[providers]])")
+    assert models == "providers.0.models: should be a valid list (set in [[providers]])"
+
+
+def test_problems_of_a_key_name_what_sets_it_and_not_where_the_list_is(env: Environment) -> None:
+    secret_file("providers__one__api_key", "two words")
+    env(
+        IMGSVC_SECRETS_DIR="secrets",
+        IMGSVC_PROVIDERS=json.dumps([{"name": "one"}]),
+        IMGSVC_PROVIDERS__ONE__TIMEOUT="x",
+    )
+    key, timeout = sorted(problems())
+    assert key.endswith(" (set by the secret file providers__one__api_key)")
+    assert timeout.endswith(" (set by IMGSVC_PROVIDERS__ONE__TIMEOUT)")
 
 
 def test_an_entry_without_a_key_is_told_how_to_set_one() -> None:
@@ -230,13 +268,13 @@ def test_a_key_reaches_the_entries_of_its_name_and_no_other_or_is_refused(
     listed: list[dict[str, str]], rest: str, text: str
 ) -> None:
     variables = {f"PROVIDERS__{rest.upper()}": text}
-    changed, wrong = provider_entries(Settings, listed, {}, variables)
+    found = provider_entries(Settings, listed, {}, variables)
     fitting = {each["name"] for each in listed if rest.startswith(f"{each['name']}__")}
-    assert bool(wrong) is not bool(fitting)
+    assert bool(found.problems) is not bool(fitting)
     name = max(fitting, key=len, default="")
     key = rest.removeprefix(f"{name}__")
     expected = [each | {key: text} if each["name"] == name else each for each in listed]
-    assert changed == expected
+    assert found.tables == expected
 
 
 anything = st.recursive(
@@ -251,7 +289,7 @@ anything = st.recursive(
 @given(listed=anything, rest=rests)
 def test_a_list_of_whatever_shape_is_left_to_the_validation(listed: Any, rest: str) -> None:
     before = json.dumps(listed)
-    found, _ = provider_entries(Settings, listed, {}, {f"PROVIDERS__{rest.upper()}": "x"})
+    found = provider_entries(Settings, listed, {}, {f"PROVIDERS__{rest.upper()}": "x"}).tables
     assert json.dumps(listed) == before
     if not isinstance(listed, list):
         assert found == ([] if listed is None else listed)

@@ -162,14 +162,15 @@ def load_settings(config_file: Path | None = None) -> Settings:
         class Loaded(Settings):
             model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets_dir)
 
-        providers, wrong = provider_entries(
+        providers = provider_entries(
             Settings, table.get("providers"), read_secret_files(Loaded), our_variables()
         )
-        problems += wrong
-        settings = Loaded(providers=providers)
+        problems += providers.problems
+        settings = Loaded(providers=providers.tables)
     except ValidationError as exc:
         found = exc.errors(include_url=False, include_input=False)
-        raise ConfigurationError(problems + [explain(error, Settings) for error in found]) from exc
+        problems += [explain(error, Settings, providers) for error in found]
+        raise ConfigurationError(problems) from exc
     except OSError as exc:
         raise ConfigurationError(
             [*problems, f"a path in the configuration cannot be used: {exc.strerror}"]

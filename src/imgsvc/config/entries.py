@@ -5,6 +5,7 @@ variable or a secret file, sets the one key of the entry that is called NAME.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +14,22 @@ from imgsvc.config.names import PREFIX
 from imgsvc.config.sources import decode, room_fields
 
 ROOM = "providers"
+IN_FILE = "[[providers]]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderEntries:
+    """The entries with all keys that were set from elsewhere."""
+
+    tables: Any  # what is no list of tables stays as it is: the validation says so
+    problems: list[str]  # what is wrong with keys that were set from elsewhere
+    whole: str  # what sets the list: IN_FILE, or a variable
+    single: Mapping[tuple[str, str], str]  # what sets keys alone, by place in the list and key
+
+    def source(self, path: Sequence[str]) -> str:
+        """Return what sets the key that a path leads to: `providers`, `0`, `api_key`."""
+        place = path[1:3]
+        return self.single.get((place[0], place[1]), self.whole) if len(place) == 2 else self.whole
 
 
 def provider_entries(
@@ -20,22 +37,23 @@ def provider_entries(
     listed: object,
     secrets: Mapping[str, str],
     variables: Mapping[str, str],
-) -> tuple[Any, list[str]]:
-    """Return the entries with all keys that were set from elsewhere, and what is wrong there.
+) -> ProviderEntries:
+    """Return the entries, and what sets them.
 
     `listed` are those of the file, or None. `secrets` are the secret files, `variables` those
-    of the environment, by what follows the prefix. What is no list of tables comes back as it
-    is: the validation says so.
+    of the environment, by what follows the prefix.
     """
-    whole = variables.get(ROOM.upper())
-    entries = listed if whole is None else decode(settings_cls.model_fields[ROOM], whole)
+    text = variables.get(ROOM.upper())
+    entries = listed if text is None else decode(settings_cls.model_fields[ROOM], text)
+    whole = IN_FILE if text is None else f"{PREFIX}{ROOM.upper()}"
     if entries is None:
         entries = []
     if not isinstance(entries, list):
-        return entries, []
+        return ProviderEntries(tables=entries, problems=[], whole=whole, single={})
     entries = [dict(each) if isinstance(each, dict) else each for each in entries]
     names = [_name(each) for each in entries]
     problems = []
+    single = {}
     fields = room_fields(settings_cls, ROOM)
     for source, rest, text in _single_keys(secrets, variables):
         # A name may have two underscores in it as well.
@@ -45,10 +63,11 @@ def provider_entries(
             problems.append(f"{source}: {_explain_nobody(rest, names)}")
             continue
         key = rest.removeprefix(f"{name}__")
-        for each, entry in zip(names, entries, strict=True):
+        for place, each in enumerate(names):
             if each == name:
-                entry[key] = decode(fields.get(key), text)
-    return entries, problems
+                entries[place][key] = decode(fields.get(key), text)
+                single[str(place), key] = source
+    return ProviderEntries(tables=entries, problems=problems, whole=whole, single=single)
 
 
 def _explain_nobody(rest: str, names: Sequence[str | None]) -> str:

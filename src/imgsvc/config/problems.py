@@ -8,11 +8,12 @@ from difflib import get_close_matches
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from imgsvc.config.entries import IN_FILE, ROOM, ProviderEntries
 from imgsvc.config.names import ALIASES, PREFIX
 from imgsvc.config.sources import room_fields
 from imgsvc.providers import Model
 
-_KINDS_BEHIND = {"storage": 1, "providers": 2}
+_KINDS_BEHIND = {"storage": 1, ROOM: 2}
 """How far into a path the table is of which there are several kinds: [[providers]] is a list."""
 
 
@@ -30,7 +31,7 @@ def misspelt_aliases() -> Iterator[str]:
             yield f"{variable}: there is no such setting; did you mean {near[0]}?"
 
 
-def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
+def explain(error: ErrorDetails, settings_cls: type[BaseModel], providers: ProviderEntries) -> str:
     """Return one of pydantic's findings in plain words, with the names to set."""
     path, kind = [str(part) for part in error["loc"]], ""
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -41,29 +42,32 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel]) -> str:
         kind = path.pop(table)  # the union of kinds puts it between the table and the key
     key = ".".join(path)
     where = " or ".join(_names(path))
+    source = providers.source(path) if path[0] == ROOM else where
     match error["type"]:
         case "missing":
-            is_key = path[0] == "providers" and path[2:] == ["api_key"]
+            is_key = path[0] == ROOM and path[2:] == ["api_key"]
             which = ", to any word for a server that asks for none" if is_key else ""
             return f"{key} is missing: set {where}{which}"
         case "extra_forbidden":
-            return _explain_unknown(path, kind, settings_cls)
+            return _explain_unknown(path, kind, settings_cls, source)
         case "union_tag_invalid":
             return f"{key}.kind: should be one of {error['ctx']['expected_tags']}"
         case "model_type" | "model_attributes_type":
             variables = f"in the environment {where}__KEY for each of its keys"
-            how = "as in [[providers]]" if path[0] == "providers" else variables
+            how = "as in [[providers]]" if path[0] == ROOM else variables
             return f"{key}: should be a table, {how}"
-        case "list_type" | "dict_type":
-            where += ", as JSON"
-    return f"{key}: {message[0].lower()}{message[1:]} (set by {where})"
+        case "list_type" | "dict_type" if source != IN_FILE:
+            source += ", as JSON"
+    how = f"in {source}" if source == IN_FILE else f"by {source}"
+    return f"{key}: {message[0].lower()}{message[1:]} (set {how})"
 
 
-def _explain_unknown(path: list[str], kind: str, settings_cls: type[BaseModel]) -> str:
+def _explain_unknown(path: list[str], kind: str, settings_cls: type[BaseModel], source: str) -> str:
     key, names = ".".join(path), tuple(_names(path))
-    own = names[-1]
-    own = re.escape(own).replace("__NAME__", r"__\w+__")  # of an entry, whatever its name
+    own = re.escape(names[-1])
     given = [v for v in sorted(os.environ) if v in names or re.match(f"{own}(__|$)", v.upper())]
+    if path[0] == ROOM and source != IN_FILE:
+        given = [source]
     called = f"{key} ({', '.join(given)})" if given else key
     known = set(_keys_beside(path, settings_cls))
     if path[0] in _KINDS_BEHIND and path[-1] in known:
@@ -90,6 +94,6 @@ def _names(path: list[str]) -> list[str]:
     """
     aliases = [alias for alias, target in ALIASES.items() if target == ".".join(path[:2])]
     variable = "__".join(path[:2]).upper()
-    if path[0] == "providers":
+    if path[0] == ROOM:
         variable = "PROVIDERS" if len(path) < 3 else f"PROVIDERS__NAME__{path[2].upper()}"
     return [*aliases, f"{PREFIX}{variable}"]
