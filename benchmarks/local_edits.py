@@ -2,8 +2,8 @@
 
 Both open the same JPEG, work on it and save it with the same options, one after the other.
 Seconds are those of the CPU, so that what else runs on the machine counts little; those that
-the server's process spends on an edit are in them. How long prompts take to read is measured
-as well.
+the server's process spends on an edit are in them. What prompts take to be read is measured as
+well: no prompt should take 5 ms.
 
     python benchmarks/local_edits.py [--edits 8]
 """
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
@@ -44,7 +44,17 @@ BARE: Mapping[str, Callable[[Image.Image], Image.Image]] = {
         ImageOps.mirror(ImageOps.fit(image, (image.height, image.height))), 50, "white"
     ),
 }
-PROMPTS = ("rotate left and add a red border", "Make the sky glow like a sunset", "blur, " * 5000)
+LONGEST = 32_000  # characters of a prompt
+PROSE = "A quick brown fox jumps over the lazy dog, and people walk along the bridge by the river. "
+PROMPTS = (
+    "rotate left and add a red border",
+    "Make the sky glow like a sunset",
+    (PROSE * LONGEST)[:5000],
+    *(
+        (piece * LONGEST)[:LONGEST]
+        for piece in (PROSE, "1x", '"', "rotate 1 ", "blur, ", "300x200,", "a\u0315\u0300")
+    ),
+)
 
 
 def photo() -> Image.Image:
@@ -100,7 +110,7 @@ async def measure(edits: int) -> None:
                 one, other = 1 / min(bares), 1 / min(pools)
                 print(f"{prompt:55} {one:8.2f} {other:8.2f}  {100 * other / one:.0f} %")
     for prompt in PROMPTS:
-        seconds = min(time_reading(prompt) for _ in range(20))
+        seconds = min(time_reading(prompt) for _ in range(5))
         print(f"{prompt[:40]!r} ({len(prompt):,} characters) is read in {1000 * seconds:.3f} ms")
 
 
@@ -111,10 +121,10 @@ def run_bare(path: Path, prompt: str, edits: int) -> float:
 
 
 def time_reading(prompt: str) -> float:
-    """Return the seconds that understanding the prompt takes."""
-    began = perf_counter()
+    """Return the seconds of the CPU that understanding the prompt takes."""
+    began = process_time()
     understand(prompt)
-    return perf_counter() - began
+    return process_time() - began
 
 
 def main() -> None:

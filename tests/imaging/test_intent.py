@@ -16,9 +16,11 @@ from imgsvc.imaging.intent import (
     MAX_IGNORED,
     MAX_IGNORED_LENGTH,
     MAX_OPERATIONS,
+    NOT_READ,
     understand,
 )
 from imgsvc.imaging.intent.meanings import Head
+from imgsvc.imaging.intent.tokens import MAX_CHARACTERS, MAX_TOKENS, first_tokens
 from imgsvc.imaging.intent.vocabulary import LANGUAGES, phrases
 from imgsvc.imaging.intent.words import shared
 from imgsvc.imaging.operations import Operation
@@ -212,8 +214,8 @@ ALONE = [
 
 
 @pytest.mark.parametrize("piece", ALONE)
-def test_a_long_prompt_of_one_piece_is_read_to_its_end(piece: str) -> None:
-    intent = understand((piece * 32_000)[:31_980] + "\nwhatever, sepia")
+def test_a_prompt_of_one_piece_is_read_to_its_end(piece: str) -> None:
+    intent = understand((piece * MAX_TOKENS)[: MAX_TOKENS - 20] + "\nwhatever, sepia")
     assert len(intent.operations) <= MAX_OPERATIONS
     assert {"whatever", "sepia", "not sepia"} & {*intent.ignored, *map(str, intent.operations)} or (
         len(intent.ignored) == MAX_IGNORED
@@ -237,10 +239,36 @@ def calls_made(prompt: str) -> int:
     return count
 
 
+@pytest.mark.parametrize("piece", ALONE)
+def test_what_is_not_read_of_a_long_prompt_takes_no_work_and_is_reported(piece: str) -> None:
+    long, longer = ((piece * size)[:size].strip() for size in (4_000, 32_000))
+    if longer:
+        assert understand(longer).ignored[-1] == NOT_READ
+    assert calls_made(long) == calls_made(longer)
+
+
+def test_a_prompt_is_cut_at_a_word() -> None:
+    tokens, has_more = first_tokens("brightness " * 1000)
+    assert has_more
+    assert {token.text for token in tokens} == {"brightness"}
+    assert len(tokens) == MAX_CHARACTERS // len("brightness ")
+
+
+def test_a_prompt_within_the_limits_is_read_as_a_whole() -> None:
+    by_characters, by_tokens = "x" * (MAX_CHARACTERS - 6) + " sepia", "1 " * (MAX_TOKENS - 1)
+    assert list(map(str, understand(by_characters).operations)) == ["sepia"]
+    assert list(map(str, understand(by_tokens + "sepia").operations)) == ["sepia"]
+    for prompt in (f" {by_characters} ", by_tokens + "sepia\n"):
+        assert NOT_READ not in understand(prompt).ignored
+    for prompt in (f"{by_characters}s", f"{by_tokens} 1 sepia"):
+        assert understand(prompt).operations == ()
+        assert understand(prompt).ignored[-1] == NOT_READ
+
+
 @pytest.mark.parametrize("first", ["300x200 ", "50 % ", "less ", "sepia blur ", "cat "])
 @pytest.mark.parametrize("then", ["sepia blur ", "edges ", "bigger ", "300x200 "])
 def test_twice_as_long_a_prompt_takes_twice_the_work(first: str, then: str) -> None:
-    half, whole = (calls_made(first * count + then * count) for count in (200, 400))
+    half, whole = (calls_made(first * count + then * count) for count in (40, 80))
     assert 1.5 * half < whole < 2.5 * half
 
 

@@ -1,8 +1,9 @@
 """What a prompt asks of the local engine, by a grammar of fixed words; no model is involved.
 
 docs/local-engine.md describes the grammar. The words are in ``words``, a file a language;
-``tokens`` and ``sentence`` read the prompt, ``drafts`` finds out which number belongs to
-which order, and ``building`` makes operations of them. The time is linear in the prompt.
+``tokens`` and ``sentence`` read the beginning of the prompt, ``drafts`` finds out which number
+belongs to which order, and ``building`` makes operations of them. The time is linear in what
+is read, which is bounded.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from imgsvc.imaging.intent.building import build
 from imgsvc.imaging.intent.drafts import draft
 from imgsvc.imaging.intent.meanings import Head
 from imgsvc.imaging.intent.sentence import read
+from imgsvc.imaging.intent.tokens import first_tokens
 from imgsvc.imaging.operations import Operation
 
 MAX_OPERATIONS = 16
@@ -18,6 +20,9 @@ MAX_OPERATIONS = 16
 
 MAX_IGNORED, MAX_IGNORED_LENGTH = 20, 30
 """How many pieces of a prompt are reported as ignored, and how many characters of each."""
+
+NOT_READ = "…"
+"""Reported as ignored in place of all that stands beyond what is read."""
 
 KNOWN = (
     "grayscale, sepia, invert, blur, sharpen, brightness, contrast, saturation, warmth, enhance,"
@@ -40,17 +45,21 @@ class Intent:
 
 
 def understand(prompt: str) -> Intent:
-    """Return what the prompt asks for; never raises."""
-    drafts = draft(read(prompt))
+    """Return what the beginning of the prompt asks for; never raises."""
+    tokens, has_more = first_tokens(prompt.strip())
+    drafts = draft(read(tokens))
     operations: list[Operation] = []
     ignored = drafts.ignored
     for order in drafts.orders:
-        built = build(order)
+        built = build(order) if len(operations) < MAX_OPERATIONS else []
         if built and len(operations) + len(built) <= MAX_OPERATIONS:
             operations += built
         elif order.head not in _OFTEN_FIGURES_OF_SPEECH:
             ignored.append(order.text)
-    return Intent(operations=tuple(operations), ignored=shortened(ignored))
+    told = shortened(ignored)
+    if has_more:
+        told = (*told[: MAX_IGNORED - 1], NOT_READ)
+    return Intent(operations=tuple(operations), ignored=told)
 
 
 def shortened(pieces: list[str]) -> tuple[str, ...]:

@@ -25,7 +25,10 @@ _TURNED_DOWN = ADJUSTMENTS | _SCALINGS | {Head.ENHANCE}
 
 _STRENGTH = frozenset({Mark.SLIGHTLY, Mark.STRONGLY})
 _DIRECTIONS = frozenset({Mark.MORE, Mark.LESS})
+_LEANING = _STRENGTH | _DIRECTIONS
 _LENGTHS = frozenset({Mark.NUMBER, Mark.PIXELS, Mark.PERCENT})
+_LINKS = frozenset({Mark.AND, Mark.COMMA})
+_CONVERSIONS = frozenset({Mark.AS, Mark.TARGET})
 _TURNS = frozenset({Mark.DEGREES, Mark.NUMBER, Mark.LEFT, Mark.RIGHT, Mark.AROUND})
 
 ACCEPTED: dict[Head, frozenset[Mark]] = {
@@ -101,9 +104,10 @@ class Drafts:
     def add(self, clause: Clause) -> None:
         """Add the orders of the next clause."""
         before = len(self.orders)
-        strangers = clause.has_strangers  # asked once: asked for each item, it takes seconds
+        meanings = clause.meanings
+        strangers = None in meanings  # asked once: asked for each item, it takes seconds
         pending = _Assignment(self, clause, strangers).run()
-        converts = any(item.meaning in {Mark.AS, Mark.TARGET} for item in clause.items)
+        converts = not _CONVERSIONS.isdisjoint(meanings)
         alone = len(self.orders) == before and not strangers
         for item in pending:
             if alone and before and self.orders[before - 1].take(item):
@@ -195,7 +199,7 @@ class _Assignment:
             if self.current.head is Head.ENHANCE and head in ADJUSTMENTS:
                 orders.pop()  # "enhance the contrast" is one order
         draft = Draft(head, item.text, is_vague=self.strangers)
-        draft.linked = self.current is None and self.clause.separator in {Mark.AND, Mark.COMMA}
+        draft.linked = self.current is None and self.clause.separator in _LINKS
         orders.append(draft)
         return draft
 
@@ -234,9 +238,7 @@ def _copy(source: Draft, target: Draft, marks: frozenset[Mark] | set[Mark]) -> N
 def _leans_forward(item: Item, following: Item | None) -> bool:
     """Tell whether the word belongs to the order right behind it: "10 % more contrast"."""
     return (
-        item.meaning in _STRENGTH | _DIRECTIONS
-        and following is not None
-        and isinstance(following.meaning, Head)
+        item.meaning in _LEANING and following is not None and isinstance(following.meaning, Head)
     )
 
 

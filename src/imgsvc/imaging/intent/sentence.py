@@ -1,10 +1,11 @@
 """From the tokens of a prompt to clauses of items with a meaning."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from imgsvc.imaging.intent.meanings import SEPARATORS, Head, Mark, Meaning
-from imgsvc.imaging.intent.tokens import Kind, Token, fold, to_number, to_pair, tokenize
+from imgsvc.imaging.intent.tokens import Kind, Token, fold, to_number, to_pair
 from imgsvc.imaging.intent.vocabulary import ARTICLES, find
 
 _SIGNS = {
@@ -16,10 +17,11 @@ _SIGNS = {
 }
 _UNITS = frozenset({Mark.PERCENT, Mark.DEGREES, Mark.PIXELS, Mark.BITS})
 _SIDES = frozenset({Mark.WIDTH, Mark.HEIGHT})
+_OF_A_SIDE = frozenset({Mark.NUMBER, Mark.PIXELS})
+_NEGATIONS = frozenset({Mark.NOT, Mark.NOT_AFTER})
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A piece of the prompt with its meaning; None if it has none."""
 
     meaning: Meaning | None
@@ -40,15 +42,15 @@ class Clause:
     negated: bool = False  # it goes on with what an earlier clause forbids
 
     @property
-    def has_strangers(self) -> bool:
-        """Whether there are words without a meaning."""
-        return any(item.meaning is None for item in self.items)
+    def meanings(self) -> list[Meaning | None]:
+        """What its items mean, in order; None stands for a word without a meaning."""
+        return [item.meaning for item in self.items]
 
 
-def read(prompt: str) -> list[Clause]:
+def read(tokens: Iterable[Token]) -> list[Clause]:
     """Return the clauses of a prompt, in order; empty ones are left out."""
     clauses, current = [], Clause(Mark.STOP)
-    for item in _joined(list(_items(prompt))):
+    for item in _joined(list(_items(tokens))):
         if item.meaning in SEPARATORS and isinstance(item.meaning, Mark):
             if current.items:
                 clauses.append(current)
@@ -63,22 +65,22 @@ def read(prompt: str) -> list[Clause]:
     return clauses
 
 
-def _items(prompt: str) -> Iterator[Item]:
+def _items(tokens: Iterable[Token]) -> Iterator[Item]:
     """Yield the prompt's items one by one: phrases are found, numbers have no unit yet."""
-    tokens = [
-        token
-        for token in tokenize(prompt)
-        if token.kind is not Kind.WORD or fold(token.text) not in ARTICLES
-    ]
-    words = [fold(token.text) if token.kind is Kind.WORD else "" for token in tokens]
+    kept, words = [], []
+    for token in tokens:
+        word = fold(token.text) if token.kind is Kind.WORD else ""
+        if word not in ARTICLES:
+            kept.append(token)
+            words.append(word)
     position = 0
-    while position < len(tokens):
-        token = tokens[position]
+    while position < len(kept):
+        token = kept[position]
         length = 1
         if token.kind is Kind.WORD:
             if (found := find(words, position)) is not None:
                 length, meaning, word = found
-                text = " ".join(each.text for each in tokens[position : position + length])
+                text = " ".join(each.text for each in kept[position : position + length])
                 yield Item(meaning, text, word=word)
             else:  # single letters are left over from abbreviations
                 yield Item(None if len(token.text) > 1 else Mark.FILLER, token.text)
@@ -90,6 +92,8 @@ def _items(prompt: str) -> Iterator[Item]:
 def _sign(token: Token) -> Item:
     """Return the item of a token that is no word."""
     text = token.text
+    if (mark := _SIGNS.get(token.kind)) is not None:
+        return Item(mark, text)
     match token.kind:
         case Kind.NUMBER:
             number = to_number(text)
@@ -102,10 +106,8 @@ def _sign(token: Token) -> Item:
         case Kind.HEX:
             digits = text[1:] if len(text) == 7 else "".join(2 * digit for digit in text[1:])
             return Item(Mark.COLOUR, text, word=f"#{digits.lower()}")
-        case Kind.QUOTED:
-            return Item(Mark.QUOTED, text, word=text[1:-1])
         case _:
-            return Item(_SIGNS[token.kind], text)
+            return Item(Mark.QUOTED, text, word=text[1:-1])
 
 
 def _joined(items: Sequence[Item]) -> Iterator[Item]:
@@ -118,17 +120,17 @@ def _joined(items: Sequence[Item]) -> Iterator[Item]:
             if position < len(items) and items[position].meaning in _UNITS:
                 item = _with(item, items[position])
                 position += 1
-            if item.meaning in {Mark.NUMBER, Mark.PIXELS}:
+            if item.meaning in _OF_A_SIDE:
                 if position < len(items) and items[position].meaning in _SIDES:
                     item = _with(item, items[position])
                     position += 1
                 elif side is not None:
-                    item = replace(item, meaning=side)
+                    item = item._replace(meaning=side)
                 elif position < len(items) and _is_counted(items[position], item):
-                    item = replace(item, meaning=None)
-            item = replace(item, target=target)
+                    item = item._replace(meaning=None)
+            item = item._replace(target=target)
         elif item.meaning in _UNITS:
-            item = replace(item, meaning=Mark.FILLER)  # a unit without a number
+            item = item._replace(meaning=Mark.FILLER)  # a unit without a number
         if item.meaning is not Mark.FILLER:
             side = item.meaning if item.number is None and item.meaning in _SIDES else None
             target = item.meaning is Mark.TARGET
@@ -136,7 +138,7 @@ def _joined(items: Sequence[Item]) -> Iterator[Item]:
 
 
 def _with(number: Item, other: Item) -> Item:
-    return replace(number, meaning=other.meaning, text=f"{number.text} {other.text}")
+    return number._replace(meaning=other.meaning, text=f"{number.text} {other.text}")
 
 
 def _is_counted(item: Item, number: Item) -> bool:
@@ -156,13 +158,15 @@ def _spread_negations(clauses: Sequence[Clause]) -> None:
     end = -1
     for number, clause in enumerate(clauses):
         clause.negated = number <= end
-        if any(item.meaning in {Mark.NOT, Mark.NOT_AFTER} for item in clause.items):
+        if not _NEGATIONS.isdisjoint(clause.meanings):
             end = max(end, reach[number])
 
 
 def heads_forbidden(clause: Clause) -> list[bool]:
     """Return for each item of the clause whether an order in it is forbidden there."""
-    meanings = [item.meaning for item in clause.items]
+    meanings = clause.meanings
+    if _NEGATIONS.isdisjoint(meanings):
+        return [clause.negated] * len(meanings)
     first = meanings.index(Mark.NOT) if Mark.NOT in meanings else None
     behind = meanings.index(Mark.NOT_AFTER) if Mark.NOT_AFTER in meanings else None
     if behind is not None and not any(isinstance(each, Head) for each in meanings[behind:]):

@@ -3,14 +3,22 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+from typing import NamedTuple
+
+MAX_CHARACTERS, MAX_TOKENS = 2000, 400
+"""How much of a prompt is read: instructions stand at its beginning."""
 
 _MOST_DIGITS = 6
 """A number with more is none that an operation could use."""
 
+_MOST_LETTERS = 40
+"""A word with more is none of the grammar; compatibility forms may grow to 18 times as many."""
+
 # A hyphen, the minus sign and the dash that many programs make of it.
 _MINUS = "-\u2212\u2013"
+_SIGNS = f"+{_MINUS}"
 
 
 class Kind(StrEnum):
@@ -29,8 +37,7 @@ class Kind(StrEnum):
     STOP = "stop"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):  # quicker to make than a frozen dataclass, and there are many
     """A piece of the prompt, as it was written."""
 
     kind: Kind
@@ -57,17 +64,36 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
+_KINDS = {kind.value: kind for kind in Kind}
+
+# Normalizing sorts combining characters in quadratic time; a run of them has no white space.
+_PIECE = re.compile(r"\S{1,100}")
+
+# As much as is read, up to the end of a word, if one ends near the limit.
+_BEGINNING = re.compile(rf".{{{MAX_CHARACTERS - 100},{MAX_CHARACTERS}}}(?!\S)", re.DOTALL)
+
+
+def first_tokens(text: str) -> tuple[list[Token], bool]:
+    """Return the tokens that are read of a prompt, and whether there is more than these."""
+    more = len(text) > MAX_CHARACTERS
+    if more:
+        ends_with_word = _BEGINNING.match(text)
+        text = ends_with_word[0] if ends_with_word else text[:MAX_CHARACTERS]
+    tokens = list(islice(tokenize(text), MAX_TOKENS + 1))
+    return tokens[:MAX_TOKENS], more or len(tokens) > MAX_TOKENS
+
 
 def tokenize(text: str) -> Iterator[Token]:
     """Yield the tokens of text in order; what is none of the kinds is left out."""
-    for match in _TOKEN.finditer(unicodedata.normalize("NFC", text)):
-        yield Token(Kind(match.lastgroup or ""), match[0])
+    composed = _PIECE.sub(lambda piece: unicodedata.normalize("NFC", piece[0]), text)
+    for match in _TOKEN.finditer(composed):
+        yield Token(_KINDS[match.lastgroup or ""], match[0])
 
 
 def fold(word: str) -> str:
     """Return a word in small letters without accents, but for the French `à`."""
     small = word.casefold()
-    if small.isascii() or small == "à":
+    if small.isascii() or small == "à" or len(small) > _MOST_LETTERS:
         return small
     parts = unicodedata.normalize("NFKD", small)
     return "".join(letter for letter in parts if not unicodedata.combining(letter))
@@ -78,10 +104,10 @@ def to_number(text: str) -> float | None:
 
     None if it is too long to mean anything here.
     """
-    digits = text.lstrip(f"+{_MINUS}").lstrip()
-    if len(digits) > _MOST_DIGITS + 3 or len(re.split("[.,]", digits)[0]) > _MOST_DIGITS:
+    digits = text.lstrip(_SIGNS).lstrip().replace(",", ".")
+    if len(digits) > _MOST_DIGITS + 3 or len(digits.partition(".")[0]) > _MOST_DIGITS:
         return None
-    value = float(digits.replace(",", "."))
+    value = float(digits)
     return -value if text[0] in _MINUS else value
 
 

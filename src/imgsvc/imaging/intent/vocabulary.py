@@ -80,6 +80,8 @@ def find(words: Sequence[str], start: int) -> tuple[int, Meaning, str] | None:
         found = _TABLE.get(tuple(words[start : start + length]))
         if found is not None:
             return length, *found
+    if not words[start].endswith(_ENCLITICS):
+        return None
     for enclitic in _ENCLITICS:
         found = _TABLE.get((words[start].removesuffix(enclitic),))
         if found is not None:
