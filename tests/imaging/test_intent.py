@@ -17,6 +17,7 @@ from imgsvc.imaging.intent import (
     MAX_IGNORED_LENGTH,
     MAX_OPERATIONS,
     NOT_READ,
+    Intent,
     understand,
 )
 from imgsvc.imaging.intent.meanings import Head
@@ -147,6 +148,23 @@ def test_what_was_not_understood_or_obeyed_is_reported(
     assert understand(prompt).ignored == ignored
 
 
+@pytest.mark.parametrize(
+    ("prompt", "ignored"),
+    [
+        ("make it", ("make it",)),
+        ("please,\n turn  it", ("please, turn it",)),
+        ("?!", ("?!",)),
+        ("\N{DOG FACE}", ("\N{DOG FACE}",)),
+        ("- " * 3000, (f"{'- ' * 14}-…", NOT_READ)),
+        (" \n", ()),
+    ],
+)
+def test_a_prompt_without_any_meaning_is_reported_itself(
+    prompt: str, ignored: tuple[str, ...]
+) -> None:
+    assert understand(prompt) == Intent(operations=(), ignored=ignored)
+
+
 def test_a_prompt_gets_a_bounded_number_of_operations() -> None:
     intent = understand("blur, sharpen, " * 100)
     assert len(intent.operations) == MAX_OPERATIONS
@@ -201,6 +219,7 @@ def test_the_short_forms_mean_what_was_understood(prompt: str) -> None:
 @settings(deadline=None, max_examples=100)
 def test_any_text_has_a_bounded_meaning(prompt: str) -> None:
     intent = understand(prompt[:32_000])
+    assert intent.operations or intent.ignored or not prompt[:32_000].strip()
     assert len(intent.operations) <= MAX_OPERATIONS
     assert len(intent.ignored) <= MAX_IGNORED
     assert all(len(word) <= MAX_IGNORED_LENGTH for word in intent.ignored)

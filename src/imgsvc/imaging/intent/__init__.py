@@ -12,7 +12,7 @@ from imgsvc.imaging.intent.building import build
 from imgsvc.imaging.intent.drafts import draft
 from imgsvc.imaging.intent.meanings import Head
 from imgsvc.imaging.intent.sentence import read
-from imgsvc.imaging.intent.tokens import first_tokens
+from imgsvc.imaging.intent.tokens import MAX_CHARACTERS, first_tokens
 from imgsvc.imaging.operations import Operation
 
 MAX_OPERATIONS = 16
@@ -41,12 +41,13 @@ class Intent:
     """What was understood of a prompt, and which of its words were not."""
 
     operations: tuple[Operation, ...]  # in the order of the text
-    ignored: tuple[str, ...]  # each once, cut to a sane length
+    ignored: tuple[str, ...]  # each once, cut to a sane length; something if nothing is done
 
 
 def understand(prompt: str) -> Intent:
     """Return what the beginning of the prompt asks for; never raises."""
-    tokens, has_more = first_tokens(prompt.strip())
+    prompt = prompt.strip()
+    tokens, has_more = first_tokens(prompt)
     drafts = draft(read(tokens))
     operations: list[Operation] = []
     ignored = drafts.ignored
@@ -56,6 +57,8 @@ def understand(prompt: str) -> Intent:
             operations += built
         elif order.head not in _OFTEN_FIGURES_OF_SPEECH:
             ignored.append(order.text)
+    if not operations and not ignored and prompt:
+        ignored.append(" ".join(prompt[:MAX_CHARACTERS].split()))
     told = shortened(ignored)
     if has_more:
         told = (*told[: MAX_IGNORED - 1], NOT_READ)
