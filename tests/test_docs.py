@@ -222,6 +222,7 @@ def test_every_event_is_documented_with_its_fields() -> None:
     page = (ROOT / "docs" / "logs.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|([^|]*)\| [^|]+ \|$", page, re.MULTILINE)
     documented = {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
+    assert len(documented) == len(rows), "an event is there twice"
     found = list(events_of_the_program())
     for event, fields in found:
         assert event in documented
