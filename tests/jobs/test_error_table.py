@@ -146,7 +146,7 @@ async def test_what_moderation_objects_to_is_told_in_the_callback_the_job_and_it
     assert job_view(seen.job, "")["moderation_categories"] == ["sexual", "violence"]
     story = await bench.backend.events(seen.job.id, after=0, limit=100)
     [called] = [event.data for event in story if event.type is EventType.PROVIDER_CALLED]
-    assert (called["error"], called["categories"]) == (
+    assert (called["error"], called["moderation_categories"]) == (
         "provider_refused_content",
         ["sexual", "violence"],
     )

@@ -62,7 +62,7 @@ class Story:
             error=call.error,
             **(asdict(call.usage) if call.usage is not None else {}),
             **Spent().plus(call.cost).shown,
-            categories=call.categories or None,
+            moderation_categories=call.categories or None,
         )
         self.spent = self.spent.plus(call.cost)
 
