@@ -1,8 +1,9 @@
 """What a prompt asks of the local engine, by a grammar of fixed words; no model is involved.
 
 docs/local-engine.md describes the grammar. The words are in ``words``, a file a language;
-``tokens`` and ``sentence`` read the beginning of the prompt, ``drafts`` finds out which number
-belongs to which order, and ``building`` makes operations of them. The time is linear in what
+``tokens`` and ``sentence`` read the beginning of the prompt, ``greys`` tells black and white
+from a colour, ``drafts`` finds out which number belongs to which order, and ``building`` makes
+operations of them. The time is linear in what
 is read, which is bounded.
 """
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from imgsvc.imaging.intent.building import build
 from imgsvc.imaging.intent.drafts import draft
+from imgsvc.imaging.intent.greys import order_greys
 from imgsvc.imaging.intent.meanings import Head
 from imgsvc.imaging.intent.sentence import read
 from imgsvc.imaging.intent.tokens import MAX_CHARACTERS, first_tokens
@@ -48,7 +50,9 @@ def understand(prompt: str) -> Intent:
     """Return what the beginning of the prompt asks for; never raises."""
     prompt = prompt.strip()
     tokens, has_more = first_tokens(prompt)
-    drafts = draft(read(tokens))
+    clauses = read(tokens)
+    order_greys(clauses)
+    drafts = draft(clauses)
     operations: list[Operation] = []
     ignored = drafts.ignored
     for order in drafts.orders:

@@ -79,6 +79,7 @@ class Mark(StrEnum):
     TARGET = "to"  # before a number: the value itself, not by how much
     AS = "as"  # before a format
     ADD = "add"  # before a quoted text
+    MAKE = "make"  # a filler that a colour of the whole picture may stand behind
     NOT = "not"  # the orders behind it, in its clause, are none
     NOT_AFTER = "nicht"  # as NOT; without orders behind it, those before it are none
     AND = "and"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from imgsvc.imaging.intent.meanings import SEPARATORS, Head, Mark, Meaning
 from imgsvc.imaging.intent.tokens import Kind, Token, fold, to_number, to_pair
-from imgsvc.imaging.intent.vocabulary import ARTICLES, find
+from imgsvc.imaging.intent.vocabulary import ARTICLES, IN_PHRASES, find
 
 _SIGNS = {
     Kind.PERCENT: Mark.PERCENT,
@@ -18,6 +18,7 @@ _SIGNS = {
 _UNITS = frozenset({Mark.PERCENT, Mark.DEGREES, Mark.PIXELS, Mark.BITS})
 _SIDES = frozenset({Mark.WIDTH, Mark.HEIGHT})
 _OF_A_SIDE = frozenset({Mark.NUMBER, Mark.PIXELS})
+_WITHOUT_MEANING = frozenset({Mark.FILLER, Mark.MAKE})
 _NEGATIONS = frozenset({Mark.NOT, Mark.NOT_AFTER})
 
 
@@ -39,6 +40,7 @@ class Clause:
 
     separator: Mark  # the one before it
     items: list[Item] = field(default_factory=list)
+    makes: bool = False  # a verb says what the whole becomes: "make it grey"
     negated: bool = False  # it goes on with what an earlier clause forbids
 
     @property
@@ -57,6 +59,8 @@ def read(tokens: Iterable[Token]) -> list[Clause]:
                 current = Clause(item.meaning)
             elif item.meaning is not Mark.COMMA:  # ", and" is an "and"
                 current = Clause(item.meaning)
+        elif item.meaning is Mark.MAKE:
+            current.makes = True
         elif item.meaning is not Mark.FILLER:
             current.items.append(item)
     if current.items:
@@ -69,7 +73,7 @@ def _items(tokens: Iterable[Token]) -> Iterator[Item]:
     """Yield the prompt's items one by one: phrases are found, numbers have no unit yet."""
     kept, words = [], []
     for token in tokens:
-        word = fold(token.text) if token.kind is Kind.WORD else ""
+        word = fold(token.text) if token.kind in IN_PHRASES else ""
         if word not in ARTICLES:
             kept.append(token)
             words.append(word)
@@ -131,7 +135,7 @@ def _joined(items: Sequence[Item]) -> Iterator[Item]:
             item = item._replace(target=target)
         elif item.meaning in _UNITS:
             item = item._replace(meaning=Mark.FILLER)  # a unit without a number
-        if item.meaning is not Mark.FILLER:
+        if item.meaning not in _WITHOUT_MEANING:
             side = item.meaning if item.number is None and item.meaning in _SIDES else None
             target = item.meaning is Mark.TARGET
         yield item

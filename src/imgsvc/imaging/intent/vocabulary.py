@@ -19,8 +19,12 @@ Phrase = tuple[str, ...]
 """Folded words, without articles."""
 
 
+IN_PHRASES = frozenset({Kind.WORD, Kind.AND})
+"""What phrases are made of: words, and the sign in "black & white"."""
+
+
 def _words(part: str) -> Phrase:
-    return tuple(fold(token.text) for token in tokenize(part) if token.kind is Kind.WORD)
+    return tuple(fold(token.text) for token in tokenize(part) if token.kind in IN_PHRASES)
 
 
 ARTICLES = frozenset(

@@ -4,7 +4,7 @@ from imgsvc.imaging.intent.meanings import Head, Mark, Meaning
 
 WORDS: dict[Meaning, str] = {
     Head.GRAYSCALE: "grayscale, greyscale, gray scale, grey scale, black and white, black white,"
-    " monochrome, grays, shades of gray, shades of grey",
+    " monochrome, grays, shades of gray, shades of grey, black & white, b & w, b w, b and w, bw",
     Head.SEPIA: "sepia, sepia tone",
     Head.INVERT: "invert, inverted, inverse, inverting, negative",
     Head.BLUR: "blur, blurred, blurry, blurring, blurrier, gaussian blur, out of focus, unsharp",
@@ -68,6 +68,7 @@ WORDS: dict[Meaning, str] = {
     Mark.TARGET: "to",
     Mark.AS: "as, in, into",
     Mark.ADD: "add, put, insert, place, overlay, draw, print, say, says, saying",
+    Mark.MAKE: "make, made, making, change, turn into",
     Mark.NOT: "not, no, don't, do not, does not, never, without, remove, delete, avoid, stop,"
     " isn't, shouldn't, should not, must not, mustn't, dont, cannot, can't, erase, get rid"
     " of, doesn't, instead of, rather than",
@@ -75,12 +76,11 @@ WORDS: dict[Meaning, str] = {
     Mark.OR: "or, nor",
     Mark.STOP: "then, but, after that, afterwards, finally, next, followed by",
     Mark.ARTICLE: "the, a, an, its, it's, my, this, these, that, your, our",
-    Mark.FILLER: "please, make, made, making, do, can, could, would, you, i, want, need, like,"
-    " image, picture, photo, photograph, pic, photos, pictures, images, apply, use, give,"
-    " set, get, let, of, by, on, for, at, from, so, be, is, are, me, change, adjust, edit,"
-    " look, looks, effect, effects, filter, style, tone, tones, whole, entire, all, color,"
-    " colors, colour, colours, colored, around, mode, version, should, bring, keep, thick,"
-    " just, only, now, new, some, aspect, ratio, format, level, levels, nice, bit"
-    " of, has, have, will, we, us, there, here, them, turn into, angle, radius,"
-    " to be, block, blocks, string",
+    Mark.FILLER: "please, do, can, could, would, you, i, want, need, like, image, picture, photo,"
+    " photograph, pic, photos, pictures, images, apply, use, give, set, get, let, of, by, on, for,"
+    " at, from, so, be, is, are, me, adjust, edit, look, looks, effect, effects, filter, style,"
+    " tone, tones, whole, entire, all, color, colors, colour, colours, colored, around, mode,"
+    " version, should, bring, keep, thick, just, only, now, new, some, aspect, ratio, format,"
+    " level, levels, nice, bit of, has, have, will, we, us, there, here, them, angle, radius, to"
+    " be, block, blocks, string",
 }

@@ -3,7 +3,8 @@
 from imgsvc.imaging.intent.meanings import Head, Mark, Meaning
 
 WORDS: dict[Meaning, str] = {
-    Head.GRAYSCALE: "niveaux de gris, niveau de gris, noir et blanc, nuances de gris, monochrome",
+    Head.GRAYSCALE: "niveaux de gris, niveau de gris, noir et blanc, nuances de gris, monochrome,"
+    " noir & blanc, n & b, n b",
     Head.SEPIA: "sépia",
     Head.INVERT: "inverse, inverser, inversez, inversé, inversées, négatif",
     Head.BLUR: "flou, floue, flouter, floute, floutez, flouté, rends flou",
@@ -64,15 +65,16 @@ WORDS: dict[Meaning, str] = {
     Mark.TARGET: "à, jusqu'à",
     Mark.AS: "en, au format",
     Mark.ADD: "ajoute, ajouter, ajoutez, mets, insère, insérer, place, mettre",
+    Mark.MAKE: "rends, rendre, rendez, fais, faire, faites, transforme, transformer, change,"
+    " passe, passer",
     Mark.NOT: "sans, ne, pas, ni, aucun, aucune, jamais, supprime, supprimer, enlève, enlever,"
     " retire, retirer, n, ne pas",
     Mark.AND: "et, avec, ainsi que, aussi",
     Mark.OR: "ou",
     Mark.STOP: "puis, ensuite, après, enfin, finalement",
     Mark.ARTICLE: "le, la, les, l, un, une, du, de, des, d, son, sa, ses, cette, cet, ce, mon, ma",
-    Mark.FILLER: "image, photo, s'il te plaît, s'il vous plaît, svp, stp, rends, rendre, fais,"
-    " faire, rendez, faites, applique, appliquer, appliquez, transforme, transformer, change,"
-    " mode, effet, filtre, couleur, couleurs, dans, sur, par, pour, vers, au, aux, je, tu,"
-    " veux, voudrais, pouvez, peux, vous, il, elle, tons, ton, toute, tout, format, donne,"
-    " moi, que, qui, soit, être, est, photographie, se, lui, passe, passer, rapport",
+    Mark.FILLER: "image, photo, s'il te plaît, s'il vous plaît, svp, stp, applique, appliquer,"
+    " appliquez, mode, effet, filtre, couleur, couleurs, dans, sur, par, pour, vers, au, aux, je,"
+    " tu, veux, voudrais, pouvez, peux, vous, il, elle, tons, ton, toute, tout, format, donne,"
+    " moi, que, qui, soit, être, est, photographie, se, lui, rapport",
 }

@@ -4,7 +4,7 @@ from imgsvc.imaging.intent.meanings import Head, Mark, Meaning
 
 WORDS: dict[Meaning, str] = {
     Head.GRAYSCALE: "graustufen, graustufe, schwarz weiß, schwarzweiß, schwarz und weiß,"
-    " schwarzweiss, monochrom",
+    " schwarzweiss, monochrom, schwarz & weiß, sw",
     Head.SEPIA: "sepia, sepiaton",
     Head.INVERT: "invertiere, invertieren, invertiert, umkehren, umgekehrt, kehre, negativ",
     Head.BLUR: "weichzeichnen, weichzeichner, zeichne weich, weich, unscharf, unschärfe,"
@@ -69,6 +69,7 @@ WORDS: dict[Meaning, str] = {
     Mark.TARGET: "auf, bis",
     Mark.AS: "als, ins",
     Mark.ADD: "füge, hinzufügen, setze, ergänze, einfügen, zeichne, platziere",
+    Mark.MAKE: "mach, mache, machen, ändere",
     Mark.NOT: "ohne, kein, keine, keinen, keinem, keiner, nie, niemals, entferne, entfernen,"
     " lösche, statt, anstatt",
     Mark.NOT_AFTER: "nicht",
@@ -76,11 +77,10 @@ WORDS: dict[Meaning, str] = {
     Mark.OR: "oder, noch",
     Mark.STOP: "dann, danach, aber, sondern, anschließend, zuletzt, zum schluss",
     Mark.ARTICLE: "der, die, das, den, dem, des, ein, eine, einen, einem, einer, es, sein, seine",
-    Mark.FILLER: "bitte, mach, mache, machen, bild, foto, bilder, fotos, bildes, aufnahme, wende,"
-    " zu, zum, zur, nach, im, vom, von, ab, am, farben, farbe, farbig, kannst, könntest, ich,"
-    " möchte, will, soll, sollte, wird, werden, gib, stelle, stell, ändere, hinzu, ganze,"
-    " gesamte, effekt, filter, als auch, format, seitenverhältnis, ist, sie, ihm, ihn,"
-    " darauf, drauf, so, nur, mir, ganz, look, dick, dicken, dicker, breiten, breiter,"
-    " einmal, mal, jetzt, bei, aus, lass, bringe, winkel, damit, dass, hätte, gerne, haben,"
-    " sei, sehen, aussehen",
+    Mark.FILLER: "bitte, bild, foto, bilder, fotos, bildes, aufnahme, wende, zu, zum, zur, nach,"
+    " im, vom, von, ab, am, farben, farbe, farbig, kannst, könntest, ich, möchte, will, soll,"
+    " sollte, wird, werden, gib, stelle, stell, hinzu, ganze, gesamte, effekt, filter, als auch,"
+    " format, seitenverhältnis, ist, sie, ihm, ihn, darauf, drauf, so, nur, mir, ganz, look, dick,"
+    " dicken, dicker, breiten, breiter, einmal, mal, jetzt, bei, aus, lass, bringe, winkel, damit,"
+    " dass, hätte, gerne, haben, sei, sehen, aussehen",
 }

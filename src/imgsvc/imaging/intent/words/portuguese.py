@@ -4,7 +4,7 @@ from imgsvc.imaging.intent.meanings import Head, Mark, Meaning
 
 WORDS: dict[Meaning, str] = {
     Head.GRAYSCALE: "escala de cinza, tons de cinza, escala de cinzas, preto e branco,"
-    " monocromático, tons de cinzento",
+    " monocromático, tons de cinzento, preto & branco, p & b, p b",
     Head.SEPIA: "sépia",
     Head.INVERT: "inverte, inverter, inverta, invertido, invertida, negativo",
     Head.BLUR: "desfoca, desfocar, desfoque, desfocado, desfocada, embaçar, embaçado, desfocagem,"
@@ -65,13 +65,13 @@ WORDS: dict[Meaning, str] = {
     Mark.AS: "em, como",
     Mark.ADD: "adiciona, adicionar, adicione, acrescenta, acrescente, coloca, coloque, ponha, põe,"
     " insira, inserir",
+    Mark.MAKE: "faz, faça, fazer, deixa, deixe, deixar, torna, torne, mude, muda, transforme",
     Mark.NOT: "sem, não, nunca, nenhum, nenhuma, remove, remova, remover, elimine, tira, tire,"
     " nem, apague",
     Mark.AND: "e, com, também",
     Mark.STOP: "depois, então, em seguida, por fim",
     Mark.ARTICLE: "o, os, um, uma, seu, sua, esta, este, essa, da, dos, das",
-    Mark.FILLER: "imagem, foto, fotografia, por favor, faz, faça, fazer, deixa, deixe, deixar,"
-    " aplica, aplique, aplicar, torna, torne, cor, cores, efeito, filtro, por, na, nas, nos,"
-    " pra, que, quero, pode, espessura, tom, toda, todo, se, formato, seja, mude, muda,"
-    " sobre, transforme, proporção, sentido, uso, use, ela, ele",
+    Mark.FILLER: "imagem, foto, fotografia, por favor, aplica, aplique, aplicar, cor, cores,"
+    " efeito, filtro, por, na, nas, nos, pra, que, quero, pode, espessura, tom, toda, todo, se,"
+    " formato, seja, sobre, proporção, sentido, uso, use, ela, ele",
 }

@@ -7,7 +7,8 @@ COLOURS: dict[str, str] = {
     " preta, schwarzem, schwarzes",
     "#ffffff": "white, weiß, weißer, weißen, weiße, blanc, blanche, blanco, blanca, branco,"
     " branca, weißem, weißes",
-    "#808080": "gray, grey, grau, grauer, grauen, graue, gris, cinza, cinzento, grauem, graues",
+    "#808080": "gray, grey, grau, grauer, grauen, graue, gris, cinza, cinzento, grauem, graues,"
+    " grise, cinzenta",
     "#ff0000": "red, rot, roter, roten, rote, rouge, rojo, roja, vermelho, vermelha, rotem, rotes",
     "#008000": "green, grün, grüner, grünen, grüne, vert, verte, verde, grünem, grünes",
     "#0000ff": "blue, blau, blauer, blauen, blaue, bleu, bleue, azul, blauem, blaues",

@@ -3,7 +3,8 @@
 from imgsvc.imaging.intent.meanings import Head, Mark, Meaning
 
 WORDS: dict[Meaning, str] = {
-    Head.GRAYSCALE: "escala de grises, blanco y negro, grises, monocromo, monocromático",
+    Head.GRAYSCALE: "escala de grises, blanco y negro, grises, monocromo, monocromático,"
+    " blanco & negro, b n",
     Head.SEPIA: "sepia",
     Head.INVERT: "invierte, invertir, invertido, invertida, negativo, invierta",
     Head.BLUR: "desenfoca, desenfocar, desenfoque, desenfocado, desenfocada, borroso, borrosa,"
@@ -63,13 +64,13 @@ WORDS: dict[Meaning, str] = {
     Mark.TARGET: "al, hasta",
     Mark.AS: "en, como",
     Mark.ADD: "añade, añadir, agrega, agregar, pon, poner, inserta, coloca, añada, agregue",
+    Mark.MAKE: "haz, hacer, haga, hazla, hazlo, vuelve, cambia, pasa, transforma, deja",
     Mark.NOT: "sin, no, nunca, ningún, ninguna, quita, quitar, elimina, eliminar, ni, borra,"
     " borrar",
     Mark.AND: "y, con, además, también",
     Mark.STOP: "luego, después, pero, sino, entonces, finalmente",
     Mark.ARTICLE: "el, los, las, uno, unos, unas, lo, su, sus, esta, este, del, mi",
-    Mark.FILLER: "imagen, foto, fotografía, por favor, haz, hacer, haga, aplica, aplicar, pasa,"
-    " color, colores, efecto, filtro, por, que, quiero, puedes, podrías, grueso, tono, tonos,"
-    " toda, todo, se, me, formato, sea, deja, dale, ponle, hazla, hazlo, vuelve, cambia,"
-    " sobre, proporción, grosor, transforma, hacia, sentido",
+    Mark.FILLER: "imagen, foto, fotografía, por favor, aplica, aplicar, color, colores, efecto,"
+    " filtro, por, que, quiero, puedes, podrías, grueso, tono, tonos, toda, todo, se, me, formato,"
+    " sea, dale, ponle, sobre, proporción, grosor, hacia, sentido",
 }
