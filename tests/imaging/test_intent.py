@@ -1,3 +1,4 @@
+import gc
 import re
 import sys
 from collections.abc import Mapping
@@ -275,11 +276,13 @@ def calls_made(prompt: str) -> int:
         count += event in {"call", "c_call"}
 
     before = sys.getprofile()
+    gc.disable()  # it calls Hypothesis back now and then
     sys.setprofile(note)
     try:
         understand(prompt)
     finally:
         sys.setprofile(before)
+        gc.enable()
     return count
 
 
@@ -312,7 +315,7 @@ def test_a_prompt_within_the_limits_is_read_as_a_whole() -> None:
 @pytest.mark.parametrize("first", ["300x200 ", "50 % ", "less ", "sepia blur ", "cat "])
 @pytest.mark.parametrize("then", ["sepia blur ", "edges ", "bigger ", "300x200 "])
 def test_twice_as_long_a_prompt_takes_twice_the_work(first: str, then: str) -> None:
-    half, whole = (calls_made(first * count + then * count) for count in (40, 80))
+    half, whole = (calls_made(first * count + then * count) for count in (35, 70))
     assert 1.5 * half < whole < 2.5 * half
 
 

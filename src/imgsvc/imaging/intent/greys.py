@@ -19,6 +19,8 @@ def order_greys(clauses: Sequence[Clause]) -> None:
     if the order before it takes colours, or if it stands, without a verb, in a list with words
     that have no meaning or with other colours: "the dog big and grey", "red, white and grey".
     """
+    if not any(item.word == _GREY for clause in clauses for item in clause.items):
+        return  # as in most prompts
     takes_colours = False  # the last order does
     befores, behinds = [None, *clauses], [*clauses[1:], None]
     for before, clause, behind in zip(befores, clauses, behinds, strict=False):

@@ -59,10 +59,10 @@ def read(tokens: Iterable[Token]) -> list[Clause]:
                 current = Clause(item.meaning)
             elif item.meaning is not Mark.COMMA:  # ", and" is an "and"
                 current = Clause(item.meaning)
+        elif item.meaning not in _WITHOUT_MEANING:
+            current.items.append(item)
         elif item.meaning is Mark.MAKE:
             current.makes = True
-        elif item.meaning is not Mark.FILLER:
-            current.items.append(item)
     if current.items:
         clauses.append(current)
     _spread_negations(clauses)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import NamedTuple
 
-MAX_CHARACTERS, MAX_TOKENS = 2000, 400
+MAX_CHARACTERS, MAX_TOKENS = 2000, 300
 """How much of a prompt is read: instructions stand at its beginning."""
 
 _MOST_DIGITS = 6
