@@ -1,12 +1,19 @@
+import unicodedata
+
 import pytest
 import re2  # type: ignore[import-untyped]  # the package carries no types
 
 from imgsvc.errors import ConfigurationError
-from imgsvc.providers.patterns import Patterns
+from imgsvc.providers.patterns import Patterns, folded
 
 
 def compiled(*lines: str) -> Patterns:
     return Patterns(dict(enumerate(lines, start=1)), place="deny.txt")
+
+
+def wide(text: str) -> str:
+    """Return ASCII text in full-width letters."""
+    return "".join(chr(ord(character) + 0xFEE0) for character in text)
 
 
 def problems(*lines: str) -> tuple[str, ...]:
@@ -35,6 +42,43 @@ def problems(*lines: str) -> tuple[str, ...]:
 )
 def test_a_pattern_is_found_anywhere_in_any_case_and_any_letters(pattern: str, prompt: str) -> None:
     assert compiled("nothing", pattern, "nothing else").find(prompt) == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prompt"),
+    [
+        ("forbidden", wide("forbidden")),
+        (r"\bfor(bid)+den\b", wide("FORBIDDEN")),
+        (wide("forbidden"), "FORBIDDEN"),
+        ("forbidden", "ⓕⓞⓡⓑⓘⓓⓓⓔⓝ"),
+        ("säbel", "sa\u0308bel"),
+        ("sa\u0308bel", "säbel"),
+        (r"(^|\PL)säbel(\PL|$)", "SA\u0308BEL"),
+        ("straße", "STRASSE"),
+        ("fish", "ﬁsh"),
+        (wide("w.x"), "w.x"),
+        ("Straße [0-9]", "Straße 1"),
+        ("ﬁ", "ﬁsh"),
+        ("a", "a" + "\u0301\u0316" * 15_999),
+    ],
+)
+def test_the_same_letters_in_another_form_are_found(pattern: str, prompt: str) -> None:
+    assert compiled("nothing", pattern).find(prompt) == 2
+
+
+def test_a_dot_that_is_written_wide_is_no_wildcard() -> None:
+    assert compiled(wide("w.x")).find("wax") is None
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\u0f73", "\uff9e\u0f73"])
+def test_of_many_marks_in_a_row_a_few_are_looked_at(marks: str) -> None:
+    assert len(folded("a" + marks * 10_000 + "b")) < 100
+    assert compiled("b").find("a" + marks * 10_000 + wide("b")) == 1
+
+
+def test_marks_that_a_script_needs_stay() -> None:
+    text = "กี่ไม้ नमस्ते שָׁלוֹם"
+    assert folded(text) == unicodedata.normalize("NFKC", text)
 
 
 @pytest.mark.parametrize(
