@@ -106,7 +106,11 @@ def _announce(settings: Settings, server: Server) -> None:
         image_processes=settings.images.processes,
     )
     if provider == "local":
-        log.warning("no_image_api", effect="edits are demo fallbacks", mend="set OPENAI_API_KEY")
+        log.warning(
+            "no_image_api",
+            effect="the local engine edits",
+            mend="set OPENAI_API_KEY, or add [[providers]]",
+        )
     for name, model in settings.ending_models(datetime.now(UTC).date()):
         log.warning(
             "model_ends",

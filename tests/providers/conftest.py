@@ -40,7 +40,10 @@ async def standin() -> AsyncIterator[OpenAIStandin]:
 
 @pytest.fixture
 def config(standin: OpenAIStandin) -> OpenAIConfig:
-    return OpenAIConfig.model_validate({"api_key": standin.api_key, "base_url": standin.base_url})
+    models = ["gpt-image-2", "gpt-image-2.6-flare"]
+    return OpenAIConfig.model_validate(
+        {"api_key": standin.api_key, "base_url": standin.base_url, "models": models}
+    )
 
 
 @pytest_asyncio.fixture(loop_scope="session")

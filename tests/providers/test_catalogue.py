@@ -154,6 +154,13 @@ def test_every_known_model_tells_what_it_can_and_costs() -> None:
         assert model.masks
 
 
+def test_another_server_offers_the_default_model_alone_unless_it_says_more() -> None:
+    there = KEY | {"base_url": "https://images.example.com/v1"}
+    assert list(OpenAIConfig.model_validate(there).offered) == ["gpt-image-2"]
+    assert list(OpenAIConfig.model_validate(there | {"model": "x"}).offered) == ["x"]
+    assert list(OpenAIConfig.model_validate(there | {"models": ["x", "y"]}).offered) == ["x", "y"]
+
+
 def test_models_that_were_taken_away_are_not_offered() -> None:
     today = date.today()  # noqa: DTZ011 - a day's difference between zones does not matter here
     offered = OpenAIConfig.model_validate(KEY).offered

@@ -29,7 +29,11 @@ async def shared_remote(
     """Run a service that edits with an image API."""
     settings = service_settings(
         tmp_path_factory.mktemp("remote"),
-        openai={"api_key": standin.api_key, "base_url": standin.base_url},
+        openai={
+            "api_key": standin.api_key,
+            "base_url": standin.base_url,
+            "models": ["gpt-image-2", "gpt-image-2.6-flare"],
+        },
         callbacks={"schedule": [0, 0, 0]},
         # The tests share this service: an error of one must not hold back the others' calls.
         routing={"open_seconds": 1e-6, "max_open_seconds": 1e-6},

@@ -53,7 +53,7 @@ class OpenAIConfig(ProviderConfig):
     )
     api_key: Annotated[
         SecretStr | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_key)
-    ] = Field(None, description="Key of the image API. Without one the local engine edits.")
+    ] = Field(None, description="Key of the image API. Without one it is not asked.")
     base_url: Annotated[
         str | None, BeforeValidator(_blank_is_unset), AfterValidator(_check_base_url)
     ] = Field(
@@ -69,8 +69,9 @@ class OpenAIConfig(ProviderConfig):
         "gpt-image-2", min_length=1, description="Model that edits where a request names none."
     )
     models: list[Annotated[Model, describing()]] = Field(
-        default_factory=_live_models,
-        description="Models that a request may name besides it: names, or tables that say more.",
+        default_factory=list,
+        description="Models that a request may name besides it: names, or tables that say more."
+        " Unset: with a `base_url` none.",
     )
     quality: Quality = Field(
         "medium", description="Quality of the results; higher is slower and costs more."
@@ -111,6 +112,8 @@ class OpenAIConfig(ProviderConfig):
 
     @model_validator(mode="after")
     def _first_is_default(self) -> "OpenAIConfig":
+        if "models" not in self.model_fields_set and self.base_url is None:
+            self.models = _live_models()  # what another server has is not known
         if "model" not in self.model_fields_set and self.models:
             self.model = self.models[0].name
         return self
