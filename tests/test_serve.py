@@ -79,6 +79,20 @@ async def test_a_model_that_ends_is_warned_of_at_the_start(tmp_path: Path) -> No
     )
 
 
+async def test_a_model_that_a_budget_keeps_from_being_called_is_warned_of_at_the_start(
+    tmp_path: Path,
+) -> None:
+    variables = {
+        "OPENAI_API_KEY": "k",
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "OPENAI_IMAGE_MODEL": "its-model",
+        "IMGSVC_BUDGETS__DAY_USD": "10",
+    }
+    async with server_process(tmp_path / "data", environment=variables) as server:
+        warned = await server.event("price_unknown")
+    assert (warned["provider"], warned["model"]) == ("openai", "its-model")
+
+
 async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_0(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

@@ -119,6 +119,14 @@ def _announce(settings: Settings, server: Server) -> None:
             date=str(model.ends),
             mend="choose another model",
         )
+    for name, model in settings.unpriced_models:
+        log.warning(
+            "price_unknown",
+            provider=name,
+            model=model.name,
+            effect="there is a budget, so it is not called",
+            mend="set `price` or `usd_per_image` of the model",
+        )
     if not settings.server.is_loopback:
         log.warning("open_to_the_network", effect="anyone who can reach the port can use it")
     if settings.server.links_lead_nowhere:

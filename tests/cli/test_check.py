@@ -70,9 +70,67 @@ async def test_a_model_that_ends_is_noted(
     monkeypatch.setenv("OPENAI_IMAGE_MODEL", "ended")
     monkeypatch.setenv("IMGSVC_OPENAI__MODELS", '[{"name": "ended", "ends": "2026-01-01"}]')
     assert await check(None, connect=False, callback_url=None) == 0
-    assert "note  provider: openai takes the model ended away on 2026-01-01" in (
+    assert "note  provider: openai took the model ended away on 2026-01-01" in (
         capsys.readouterr().out
     )
+
+
+async def test_budgets_and_models_that_they_keep_from_being_called_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = toml(
+        """
+        [budgets]
+        job_usd = 0.5
+        day_usd = 100
+        [[providers]]
+        name = "gateway"
+        base_url = "https://gateway.example.com/v1"
+        api_key = "k"
+        models = ["gpt-image-2", "flux", { name = "free", usd_per_image = 0 }]
+        """,
+        str(tmp_path / "imgsvc.toml"),
+    )
+    assert await check(file, connect=False, callback_url=None) == 0
+    output = capsys.readouterr().out
+    assert "ok    budgets: 0.5 USD a job, 100 USD a day; when spent: fall_back" in output
+    unpriced = [line for line in output.splitlines() if "is never called" in line]
+    assert unpriced == [
+        (
+            "note  budgets: what flux of gateway costs is not known, so it is never called; set"
+            " `price` or `usd_per_image` of the model"
+        )
+    ]
+
+
+async def test_an_entry_that_asks_openai_itself_is_noted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    entry = '[[providers]]\nname = "gateway"\napi_key = "k"\n'
+    file = toml(entry, str(tmp_path / "imgsvc.toml"))
+    assert await check(file, connect=False, callback_url=None) == 0
+    assert "note  provider: gateway has no base_url, so it asks OpenAI" in capsys.readouterr().out
+
+
+async def test_the_deny_list_is_counted_and_moderation_is_asked_one_question(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    standin: OpenAIStandin,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "deny.txt").write_text("# weapons\ngun\nknife\n")
+    monkeypatch.setenv("IMGSVC_PROMPTS__DENY_FILE", "deny.txt")
+    monkeypatch.setenv("IMGSVC_PROMPTS__MODERATION", "true")
+    monkeypatch.setenv("OPENAI_API_KEY", standin.api_key)
+    monkeypatch.setenv("OPENAI_BASE_URL", standin.base_url)
+    assert await check(None, connect=True, callback_url=None) == 0
+    output = capsys.readouterr().out
+    assert "ok    prompts: deny-list deny.txt, patterns: 2" in output
+    assert "ok    prompts: moderation answers, by omni-moderation-latest" in output
+    assert len(standin.questions) == 1
+    standin.fail_moderation("invalid_api_key")
+    assert await check(None, connect=True, callback_url=None) == 1
+    assert "FAIL  prompts: moderation answers" in capsys.readouterr().out
 
 
 async def test_a_folder_storage_and_the_local_engine_can_be_tried(

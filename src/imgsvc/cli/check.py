@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +26,13 @@ from imgsvc.config import Settings, load_settings, secret_values
 from imgsvc.errors import ConfigurationError, ImgsvcError, StorageError, describe
 from imgsvc.imaging.pool import open_image_pool
 from imgsvc.logs import LogsConfig, configure_logging
-from imgsvc.providers import open_provider
+from imgsvc.providers import (
+    Model,
+    OpenAIEntry,
+    open_prompt_filter,
+    open_provider,
+    read_patterns,
+)
 from imgsvc.storage import FilesystemStorage, S3Config, Storage
 
 if TYPE_CHECKING:
@@ -65,7 +71,7 @@ class _Report:
 async def check(config: Path | None, *, connect: bool, callback_url: str | None) -> int:
     """Print what is right and what is wrong; return 0 if nothing is wrong, else 1.
 
-    With `connect`, try the image processes, the storage and the image APIs; with
+    With `connect`, try the image processes, the storage, the image APIs and moderation; with
     `callback_url`, the receiver there.
     """
     report = _Report()
@@ -81,6 +87,7 @@ async def check(config: Path | None, *, connect: bool, callback_url: str | None)
     if connect:
         await _check_storage(settings, report)
         await _check_providers(settings, report)
+        await _check_moderation(settings, report)
     if callback_url is not None:
         await _check_callback(settings, callback_url, report)
     return 1 if report.failed else 0
@@ -97,12 +104,8 @@ def _check_plain(settings: Settings, report: _Report) -> None:
         report.ok(f"storage: s3 at {storage.endpoint}, results in bucket {storage.output_bucket}")
     else:
         report.ok("storage: filesystem; results are served under /files/ by this server")
-    if not settings.image_apis:
-        report.note("provider: local demo engine; set OPENAI_API_KEY to edit for real")
-    for api in settings.image_apis:
-        report.ok(f"provider: {api.name}, models {', '.join(api.offered)}")
-    for name, model in settings.ending_models(datetime.now(UTC).date()):
-        report.note(f"provider: {name} takes the model {model.name} away on {model.ends}")
+    _check_plain_providers(settings, report)
+    _check_plain_prompts(settings, report)
     if not server.is_loopback and server.public_url is None:
         report.note("server.public_url is not set: links will name the listening address")
     if not server.is_loopback:
@@ -114,6 +117,51 @@ def _check_plain(settings: Settings, report: _Report) -> None:
         report.fail(f"data_dir: {settings.data_dir} cannot be created or written")
     else:
         report.ok(f"data_dir: {settings.data_dir} can be written")
+
+
+def _check_plain_providers(settings: Settings, report: _Report) -> None:
+    if not settings.image_apis:
+        report.note(
+            "provider: only the local engine; set OPENAI_API_KEY, or add [[providers]], to edit"
+            " for real"
+        )
+    for api in settings.image_apis:
+        report.ok(f"provider: {api.name}, models {', '.join(api.offered)}")
+        if isinstance(api, OpenAIEntry) and api.base_url is None:
+            report.note(f"provider: {api.name} has no base_url, so it asks OpenAI itself")
+    today = datetime.now(UTC).date()
+    for name, model in settings.ending_models(today):
+        report.note(f"provider: {name} {_takes_away(model, today)}")
+    budgets = settings.budgets
+    limits = {
+        "a job": budgets.job_usd,
+        "a client and day": budgets.client_day_usd,
+        "a day": budgets.day_usd,
+    }
+    if given := [f"{usd:g} USD {of}" for of, usd in limits.items() if usd is not None]:
+        report.ok(f"budgets: {', '.join(given)}; when spent: {budgets.when_spent}")
+    for name, model in settings.unpriced_models:
+        report.note(
+            f"budgets: what {model.name} of {name} costs is not known, so it is never called; set"
+            " `price` or `usd_per_image` of the model"
+        )
+
+
+def _takes_away(model: Model, today: date) -> str:
+    verb = "took" if model.ends is not None and model.ends < today else "takes"
+    return f"{verb} the model {model.name} away on {model.ends}"
+
+
+def _check_plain_prompts(settings: Settings, report: _Report) -> None:
+    prompts = settings.prompts
+    if prompts.deny_file is not None:
+        count = len(read_patterns(prompts.deny_file))
+        report.ok(f"prompts: deny-list {prompts.deny_file}, patterns: {count}")
+    if prompts.moderation:
+        report.ok(
+            f"prompts: moderation by {prompts.moderation_model}; if it cannot be asked,"
+            f" {prompts.moderation_failure}"
+        )
 
 
 def _with_parents(folder: Path) -> list[Path]:
@@ -181,6 +229,14 @@ async def _check_providers(settings: Settings, report: _Report) -> None:
                 if report.failed > failed and api.base_url is not None:
                     hint = "; it often ends in /v1" if api.kind == "openai" else ""
                     report.note(f"the URL of {api.name} is {api.base_url}{hint}")
+
+
+async def _check_moderation(settings: Settings, report: _Report) -> None:
+    prompts = settings.prompts
+    if prompts.moderation:
+        with report.trying(f"prompts: moderation answers, by {prompts.moderation_model}"):
+            async with open_prompt_filter(prompts, settings.openai) as prompt_filter:
+                await prompt_filter.probe()
 
 
 async def _check_callback(settings: Settings, url: str, report: _Report) -> None:

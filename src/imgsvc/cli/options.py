@@ -70,7 +70,7 @@ def add_usage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group-by", choices=GROUPINGS, default="day", help="what a line is for (%(default)s)"
     )
-    _talks(parser, "usage")
+    _talks(parser, "usage", json="JSON, for programs: one document")
 
 
 def _add_since(parser: argparse.ArgumentParser) -> None:
@@ -82,15 +82,15 @@ def _add_since(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _talks(parser: argparse.ArgumentParser, command: str) -> None:
+def _talks(
+    parser: argparse.ArgumentParser, command: str, json: str = "JSON, for programs; one job a line"
+) -> None:
     """Add the options of all commands that talk to a server, and what runs this one."""
     add_config(parser)
     parser.add_argument(
         "--server", metavar="URL", help="the running server (default: by the configuration)"
     )
-    parser.add_argument(
-        "--json", action="store_true", dest="as_json", help="JSON, for programs; one job a line"
-    )
+    parser.add_argument("--json", action="store_true", dest="as_json", help=json)
     parser.set_defaults(run=_talk, command=command)
 
 

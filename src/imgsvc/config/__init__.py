@@ -135,6 +135,18 @@ class Settings(BaseSettings):
         return [(name, model) for name, model in defaults if model.ends_soon(today)]
 
     @property
+    def unpriced_models(self) -> list[tuple[str, Model]]:
+        """The models that are never called, with their providers: there is a budget, but no price.
+
+        A request with a budget of its own does not count: it is not known here.
+        """
+        budgets = self.budgets
+        if budgets.job_usd is budgets.client_day_usd is budgets.day_usd is None:
+            return []
+        offered = [(api.name, model) for api in self.image_apis for model in api.offered.values()]
+        return [(name, model) for name, model in offered if not model.has_price]
+
+    @property
     def egress(self) -> EgressPolicy:
         """Where callbacks and image fetches may go.
 

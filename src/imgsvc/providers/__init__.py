@@ -24,6 +24,7 @@ from imgsvc.providers.base import (
 )
 from imgsvc.providers.breaker import Breakers, BreakerState, BreakerStatus
 from imgsvc.providers.catalogue import Catalogue
+from imgsvc.providers.deny_list import read_patterns
 from imgsvc.providers.huggingface import HuggingFaceConfig
 from imgsvc.providers.limiter import Limits
 from imgsvc.providers.local import LocalConfig, LocalProvider
@@ -80,6 +81,7 @@ __all__ = [
     "open_prompt_filter",
     "open_provider",
     "open_router",
+    "read_patterns",
 ]
 
 

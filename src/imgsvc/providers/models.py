@@ -70,6 +70,11 @@ class Model(BaseModel):
     tokens: TokenBounds = TokenBounds()  # of one with tokens
     ends: date | None = None  # when the provider takes it away
 
+    @property
+    def has_price(self) -> bool:
+        """Whether what it costs is known; one that is free has a price too."""
+        return self.price is not None or self.usd_per_image is not None
+
     def ends_soon(self, today: date) -> bool:
         """Return whether it has ended, or will within ENDS_SOON."""
         return self.ends is not None and self.ends - today <= ENDS_SOON

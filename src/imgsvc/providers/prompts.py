@@ -88,6 +88,11 @@ class PromptFilter:
         if self._client is not None:
             await self._moderate(self._client, prompt)
 
+    async def probe(self) -> None:
+        """Ask moderation one question, if it is on. Raises ProviderError."""
+        if self._client is not None:
+            await self._judge(self._client, "Make it night")
+
     async def _moderate(self, client: AsyncOpenAI, prompt: str) -> None:
         try:
             judgements = await self._judge(client, prompt)
