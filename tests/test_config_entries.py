@@ -47,12 +47,16 @@ def test_the_whole_list_can_be_a_variable_and_replaces_that_of_the_file(env: Env
     assert [api.name for api in load_settings().image_apis] == ["other"]
 
 
-@pytest.mark.parametrize("text", ["[", "gpu", '{"name": "gpu"}', "1"])
+@pytest.mark.parametrize("text", ['{"name": "gpu"}', "1"])
 def test_a_variable_that_is_no_list_is_told_so(env: Environment, text: str) -> None:
     env(IMGSVC_PROVIDERS=text)
-    assert problems() == [
-        "providers: should be a valid list (set by IMGSVC_PROVIDERS, as JSON)",
-    ]
+    assert problems() == ["providers: should be a list, as JSON (set by IMGSVC_PROVIDERS)"]
+
+
+@pytest.mark.parametrize("text", ["[", "gpu"])
+def test_a_variable_that_is_no_json_is_told_so(env: Environment, text: str) -> None:
+    env(IMGSVC_PROVIDERS=text)
+    assert problems() == ["providers: is not JSON (set by IMGSVC_PROVIDERS)"]
 
 
 # -- single keys ------------------------------------------------------------------------
@@ -95,7 +99,7 @@ def test_a_name_may_have_two_underscores_in_it(env: Environment) -> None:
     env(IMGSVC_PROVIDERS__A__B__API_KEY="of b")
     [problem] = problems()
     assert problem == (
-        "providers.1.api_key: may hold visible ASCII characters only"
+        "providers.a__b.api_key: may hold visible ASCII characters only"
         " (set by IMGSVC_PROVIDERS__A__B__API_KEY)"
     )
     env(IMGSVC_PROVIDERS__A__B__API_KEY="of-b")
@@ -157,8 +161,8 @@ def test_a_misspelt_key_is_named_with_its_variable(env: Environment) -> None:
     env(IMGSVC_PROVIDERS__AZURE__API_KEY="k", IMGSVC_PROVIDERS__GPU__STEPZ="9")
     [problem] = problems()
     assert problem == (
-        "providers.1.stepz (IMGSVC_PROVIDERS__GPU__STEPZ): there is no such setting;"
-        " did you mean providers.1.steps?"
+        "providers.gpu.stepz (IMGSVC_PROVIDERS__GPU__STEPZ): there is no such setting;"
+        " did you mean providers.gpu.steps?"
     )
 
 
@@ -174,18 +178,18 @@ WRONG = {
 def test_problems_of_a_list_in_the_environment_name_its_variable(env: Environment) -> None:
     env(IMGSVC_PROVIDERS=json.dumps([WRONG]))
     key, models, unknown, timeout = sorted(problems())
-    assert key.startswith("providers.0.api_key: may hold")
+    assert key.startswith("providers.one.api_key: may hold")
     assert key.endswith("(set by IMGSVC_PROVIDERS)")
-    assert models.endswith(" (set by IMGSVC_PROVIDERS, as JSON)")
+    assert models.endswith(": should be a list, as JSON (set by IMGSVC_PROVIDERS)")
     assert timeout.endswith(" (set by IMGSVC_PROVIDERS)")
-    assert unknown.startswith("providers.0.stepz (IMGSVC_PROVIDERS): there is no such setting")
+    assert unknown.startswith("providers.one.stepz (IMGSVC_PROVIDERS): there is no such setting")
 
 
 def test_problems_of_a_list_in_the_file_say_so() -> None:
     toml('[[providers]]\napi_key = "two words"\nmodels = 1\n')
     key, models = sorted(problems())
     assert key.endswith(" (set in [[providers]])")
-    assert models == "providers.0.models: should be a valid list (set in [[providers]])"
+    assert models == "providers.openai.models: should be a list (set in [[providers]])"
 
 
 def test_problems_of_a_key_name_what_sets_it_and_not_where_the_list_is(env: Environment) -> None:
@@ -204,7 +208,7 @@ def test_an_entry_without_a_key_is_told_how_to_set_one() -> None:
     toml(TWO)
     [problem] = problems()
     assert problem == (
-        "providers.0.api_key is missing: set IMGSVC_PROVIDERS__NAME__API_KEY,"
+        "providers.azure.api_key is missing: set IMGSVC_PROVIDERS__AZURE__API_KEY,"
         " to any word for a server that asks for none"
     )
 

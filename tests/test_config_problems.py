@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imgsvc.config import Settings, load_settings
 from imgsvc.errors import ConfigurationError
 from imgsvc.storage import S3Config
-from standins.configuration import S3, Environment, problems, toml
+from standins.configuration import S3, Environment, problems, secret_file, toml
 
 
 @pytest.fixture(autouse=True)
@@ -131,17 +131,11 @@ def test_what_kubernetes_says_about_a_service_called_imgsvc_is_left_alone(
     [
         (
             {"MAX_CONCURRENT_JOBS": "abc"},
-            (
-                "workers.count: should be a valid integer, unable to parse string as an integer "
-                "(set by MAX_CONCURRENT_JOBS or IMGSVC_WORKERS__COUNT)"
-            ),
+            ("workers.count: should be a whole number (set by MAX_CONCURRENT_JOBS)"),
         ),
         (
             {"PORT": "70000"},
-            (
-                "server.port: should be less than or equal to 65535 "
-                "(set by PORT or IMGSVC_SERVER__PORT)"
-            ),
+            ("server.port: should be 65535 at most (set by PORT)"),
         ),
         (
             {"IMGSVC_SERVER__PUBLIC_URL": "images.example.com"},
@@ -152,24 +146,15 @@ def test_what_kubernetes_says_about_a_service_called_imgsvc_is_left_alone(
         ),
         (
             {"IMGSVC_CALLBACKS__ALLOW_HOSTS": "a,b"},
-            (
-                "callbacks.allow_hosts: should be a valid list "
-                "(set by IMGSVC_CALLBACKS__ALLOW_HOSTS, as JSON)"
-            ),
+            ("callbacks.allow_hosts: is not JSON (set by IMGSVC_CALLBACKS__ALLOW_HOSTS)"),
         ),
         (
             {"IMGSVC_CALLBACKS__REWRITE": "["},
-            (
-                "callbacks.rewrite: should be a valid dictionary "
-                "(set by IMGSVC_CALLBACKS__REWRITE, as JSON)"
-            ),
+            ("callbacks.rewrite: is not JSON (set by IMGSVC_CALLBACKS__REWRITE)"),
         ),
         (
             {"IMGSVC_CALLBACKS__SCHEDULE": "[0, -1]"},
-            (
-                "callbacks.schedule.1: should be greater than or equal to 0 "
-                "(set by IMGSVC_CALLBACKS__SCHEDULE)"
-            ),
+            ("callbacks.schedule.1: should be 0 at least (set by IMGSVC_CALLBACKS__SCHEDULE)"),
         ),
         (
             {"IMGSVC_SERVER": "{}"},
@@ -182,6 +167,20 @@ def test_a_wrong_value_is_named_in_plain_words(
 ) -> None:
     env(**variables)
     assert problems() == [problem]
+
+
+def test_a_wrong_value_is_told_with_what_really_sets_it(env: Environment) -> None:
+    file = toml('secrets_dir = "secrets"\n[server]\nport = "x"\n[workers]\ncount = "x"')
+    secret_file("backend__max_queued", "x")
+    env(PORT="y")
+    assert sorted(problems(file)) == [
+        (
+            "backend.max_queued: should be a whole number"
+            " (set by the secret file backend__max_queued)"
+        ),
+        "server.port: should be a whole number (set by PORT)",
+        "workers.count: should be a whole number (set in imgsvc.toml)",
+    ]
 
 
 def test_every_problem_is_listed(env: Environment) -> None:
@@ -243,7 +242,7 @@ def test_moderation_without_a_key_is_refused(env: Environment) -> None:
     [problem] = problems()
     assert problem == (
         "prompts.moderation is on without a key: set OPENAI_API_KEY or IMGSVC_OPENAI__API_KEY"
-        " too, or switch it off"
+        " too, because a key in [[providers]] does not count, or switch it off"
     )
     env(OPENAI_API_KEY="sk-any")
     assert load_settings().prompts.moderation

@@ -250,7 +250,7 @@ async def test_the_days_of_a_report_count_both(
         ("to=", "to", "must be a day like 2026-11-25"),
         ("from=2026-11-25T00:00:00Z", "from", "must be a day like 2026-11-25"),
         ("from=2026-11-25&to=2026-11-24", "from", "is behind `to`"),
-        ("group_by=job", "group_by", "Input should be 'client', 'model' or 'day'"),
+        ("group_by=job", "group_by", "should be 'client', 'model' or 'day'"),
         ("group_by=day&group_by=day", "group_by", "was given more than once"),
         ("since=2026-11-25", "since", "unknown field; see /docs for those there are"),
     ],

@@ -22,7 +22,7 @@ from pydantic_settings import (
 from imgsvc.callbacks import CallbacksConfig, EgressPolicy
 from imgsvc.config.entries import provider_entries
 from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
-from imgsvc.config.problems import explain, misspelt_aliases
+from imgsvc.config.problems import Origins, explain, misspelt_aliases
 from imgsvc.config.sources import Source, nest, read_aliases, read_secret_files
 from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
@@ -101,7 +101,8 @@ class Settings(BaseSettings):
         if self.prompts.moderation and self.openai.api_key is None:
             raise ValueError(
                 "prompts.moderation is on without a key: set OPENAI_API_KEY or"
-                " IMGSVC_OPENAI__API_KEY too, or switch it off"
+                " IMGSVC_OPENAI__API_KEY too, because a key in [[providers]] does not count, or"
+                " switch it off"
             )
         return self
 
@@ -174,14 +175,14 @@ def load_settings(config_file: Path | None = None) -> Settings:
         class Loaded(Settings):
             model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets_dir)
 
-        providers = provider_entries(
-            Settings, table.get("providers"), read_secret_files(Loaded), our_variables()
-        )
+        secrets = read_secret_files(Loaded)
+        providers = provider_entries(Settings, table.get("providers"), secrets, our_variables())
         problems += providers.problems
         settings = Loaded(providers=providers.tables)
     except ValidationError as exc:
         found = exc.errors(include_url=False, include_input=False)
-        problems += [explain(error, Settings, providers) for error in found]
+        origins = Origins(table=table, file=file, secrets=secrets, providers=providers)
+        problems += [explain(error, Settings, origins) for error in found]
         raise ConfigurationError(problems) from exc
     except OSError as exc:
         raise ConfigurationError(

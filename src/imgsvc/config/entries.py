@@ -4,6 +4,7 @@ A key must not stand in the file if it is a secret. So `providers__NAME__KEY`, a
 variable or a secret file, sets the one key of the entry that is called NAME.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from imgsvc.config.names import PREFIX
 from imgsvc.config.sources import decode, room_fields
+from imgsvc.providers.base import NAME_PATTERN
 
 ROOM = "providers"
 IN_FILE = "[[providers]]"
@@ -25,6 +27,13 @@ class ProviderEntries:
     problems: list[str]  # what is wrong with keys that were set from elsewhere
     whole: str  # what sets the list: IN_FILE, or a variable
     single: Mapping[tuple[str, str], str]  # what sets keys alone, by place in the list and key
+
+    def called(self, place: str) -> str | None:
+        """Return the name of the entry at a place in the list; None if others have it too."""
+        names = [_name(each) for each in self.tables] if isinstance(self.tables, list) else []
+        name = names[int(place)]
+        can_tell = name is not None and re.fullmatch(NAME_PATTERN, name) and names.count(name) == 1
+        return name if can_tell else None
 
     def source(self, path: Sequence[str]) -> str:
         """Return what sets the key that a path leads to: `providers`, `0`, `api_key`."""

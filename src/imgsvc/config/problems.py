@@ -2,19 +2,55 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
+import orjson
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from imgsvc.config.entries import IN_FILE, ROOM, ProviderEntries
-from imgsvc.config.names import ALIASES, PREFIX
+from imgsvc.config.names import ALIASES, PREFIX, our_variables
 from imgsvc.config.sources import room_fields
+from imgsvc.findings import in_plain_words
 from imgsvc.providers import Model
 
 _KINDS_BEHIND = {"storage": 1, ROOM: 2}
 """How far into a path the table is of which there are several kinds: [[providers]] is a list."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origins:
+    """What settings were read from, besides the environment."""
+
+    table: Mapping[str, Any]  # what the file holds
+    file: Path | None
+    secrets: Mapping[str, str]  # the content of secret files, by their names
+    providers: ProviderEntries
+
+    def of(self, path: list[str]) -> str:
+        """Return what sets the key that a path leads to: `set by PORT`, `set in imgsvc.toml`."""
+        if path[0] == ROOM:
+            source = self.providers.source(path)
+            return f"set in {source}" if source == IN_FILE else f"set by {source}"
+        names = _names(path)
+        for name in reversed(names):  # its own has precedence over aliases
+            if name.removeprefix(PREFIX) in our_variables() or os.environ.get(name):
+                return f"set by {name}"
+        if secret := next((s for s in self.secrets if s.lower() == "__".join(path[:2])), None):
+            return f"set by the secret file {secret}"
+        room = self.table.get(path[0])
+        if len(path) == 1 or (isinstance(room, dict) and path[1] in room):
+            return f"set in {self.file}"
+        return f"also {' or '.join(names)}"
+
+    def text(self, path: list[str]) -> str | None:
+        """Return the text that a variable or a secret file sets a key to."""
+        name = self.of(path).removeprefix("set by ").removeprefix("the secret file ")
+        return our_variables().get(name.removeprefix(PREFIX)) or self.secrets.get(name)
 
 
 def misspelt_aliases() -> Iterator[str]:
@@ -31,45 +67,70 @@ def misspelt_aliases() -> Iterator[str]:
             yield f"{variable}: there is no such setting; did you mean {near[0]}?"
 
 
-def explain(error: ErrorDetails, settings_cls: type[BaseModel], providers: ProviderEntries) -> str:
+def explain(error: ErrorDetails, settings_cls: type[BaseModel], origins: Origins) -> str:
     """Return one of pydantic's findings in plain words, with the names to set."""
     path, kind = [str(part) for part in error["loc"]], ""
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if not path:
-        return message  # two rooms do not go together, and it names their keys itself
+    if not path:  # two rooms do not go together, and it names their keys itself
+        return error["msg"].removeprefix("Value error, ")
     table = _KINDS_BEHIND.get(path[0], len(path))
     if len(path) > table:
         kind = path.pop(table)  # the union of kinds puts it between the table and the key
-    key = ".".join(path)
-    where = " or ".join(_names(path))
-    source = providers.source(path) if path[0] == ROOM else where
+    key = ".".join(_shown(path, origins))
+    where = " or ".join(_names(_shown(path, origins)))
+    what = f"{in_plain_words(error)} ({origins.of(path)})"
     match error["type"]:
         case "missing":
-            is_key = path[0] == ROOM and path[2:] == ["api_key"]
-            which = ", to any word for a server that asks for none" if is_key else ""
-            return f"{key} is missing: set {where}{which}"
+            return f"{key} is missing: {_explain_missing(path, where)}"
         case "extra_forbidden":
-            return _explain_unknown(path, kind, settings_cls, source)
+            return _explain_unknown(path, kind, settings_cls, origins)
         case "union_tag_invalid":
-            return f"{key}.kind: should be one of {error['ctx']['expected_tags']}"
+            key, what = f"{key}.kind", f"should be one of {error['ctx']['expected_tags']}"
         case "model_type" | "model_attributes_type":
             variables = f"in the environment {where}__KEY for each of its keys"
-            how = "as in [[providers]]" if path[0] == ROOM else variables
-            return f"{key}: should be a table, {how}"
-        case "list_type" | "dict_type" if source != IN_FILE:
-            source += ", as JSON"
-    how = f"in {source}" if source == IN_FILE else f"by {source}"
-    return f"{key}: {message[0].lower()}{message[1:]} (set {how})"
+            what = f"should be a table, {'as in [[providers]]' if path[0] == ROOM else variables}"
+        case "list_type" if path == [ROOM] and isinstance(origins.table.get(ROOM), dict):
+            what = "write [[providers]], with two brackets: it is a list of tables"
+        case "list_type" | "dict_type" if (text := origins.text(path)) is not None:
+            shape = f"{in_plain_words(error)}, as JSON" if _is_json(text) else "is not JSON"
+            what = f"{shape} ({origins.of(path)})"
+    return f"{key}: {what}"
 
 
-def _explain_unknown(path: list[str], kind: str, settings_cls: type[BaseModel], source: str) -> str:
-    key, names = ".".join(path), tuple(_names(path))
+def _explain_missing(path: list[str], where: str) -> str:
+    if "price" in path:
+        return "a price needs text_input, image_input and output"
+    is_key = path[0] == ROOM and path[2:] == ["api_key"]
+    which = ", to any word for a server that asks for none" if is_key else ""
+    return f"set {where}{which}"
+
+
+def _shown(path: list[str], origins: Origins) -> list[str]:
+    """Return the path with the name of an entry of [[providers]] in place of its number."""
+    if path[0] == ROOM and len(path) > 1:
+        return [ROOM, origins.providers.called(path[1]) or path[1], *path[2:]]
+    return path
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _explain_unknown(
+    path: list[str], kind: str, settings_cls: type[BaseModel], origins: Origins
+) -> str:
+    names = tuple(_names(path))
     own = re.escape(names[-1])
     given = [v for v in sorted(os.environ) if v in names or re.match(f"{own}(__|$)", v.upper())]
-    if path[0] == ROOM and source != IN_FILE:
+    if path[0] == ROOM and (source := origins.providers.source(path)) != IN_FILE:
         given = [source]
-    called = f"{key} ({', '.join(given)})" if given else key
     known = set(_keys_beside(path, settings_cls))
+    path = _shown(path, origins)
+    key = ".".join(path)
+    called = f"{key} ({', '.join(given)})" if given else key
     if path[0] in _KINDS_BEHIND and path[-1] in known:
         table = ".".join(path[: _KINDS_BEHIND[path[0]]])
         return f"{called} does not go with {table}.kind = {kind}"
@@ -95,5 +156,8 @@ def _names(path: list[str]) -> list[str]:
     aliases = [alias for alias, target in ALIASES.items() if target == ".".join(path[:2])]
     variable = "__".join(path[:2]).upper()
     if path[0] == ROOM:
-        variable = "PROVIDERS" if len(path) < 3 else f"PROVIDERS__NAME__{path[2].upper()}"
+        variable = "PROVIDERS"
+        if len(path) > 2:
+            entry = "NAME" if path[1].isdigit() else path[1].upper()
+            variable = f"PROVIDERS__{entry}__{path[2].upper()}"
     return [*aliases, f"{PREFIX}{variable}"]

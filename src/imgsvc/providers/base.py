@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.imaging.gate import ImageInfo
+from imgsvc.providers.fields import matching
 from imgsvc.providers.limiter import Limits
 from imgsvc.providers.models import Model
 from imgsvc.providers.options import EditOptions
@@ -142,7 +143,13 @@ def _not_local(name: str) -> str:
     return name
 
 
-ProviderName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_local)]
+NAME_PATTERN = r"[a-z][a-z0-9_]{0,31}"
+
+ProviderName = Annotated[
+    str,
+    matching(NAME_PATTERN, "small letters, digits and _, a letter first, at most 32"),
+    AfterValidator(_not_local),
+]
 
 
 class ProviderConfig(BaseModel):
@@ -163,6 +170,14 @@ class ProviderConfig(BaseModel):
         ge=1,
         description="Edits that may be in work at the API at once; others wait. Unset: any number.",
     )
+
+    @field_validator("models", check_fields=False)
+    @classmethod
+    def _each_model_once(cls, models: list[Model]) -> list[Model]:
+        names = [model.name for model in models]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice} is there twice")
+        return models
 
     @property
     def limits(self) -> Limits:

@@ -18,6 +18,17 @@ def _check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def matching(pattern: str, what: str) -> AfterValidator:
+    """Return what refuses a text that the pattern does not match, and says what it should be."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"should be {what}")
+        return text
+
+    return AfterValidator(check)
+
+
 HeaderSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
 """A secret that goes into a header of HTTP."""
 

@@ -12,12 +12,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from imgsvc.errors import FieldError
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.masks import MaskEdits
+from imgsvc.providers.fields import matching
 from imgsvc.providers.options import EditOptions
 
 Quality = Literal["auto", "low", "medium", "high", "xhigh", "max"]
 Background = Literal["auto", "opaque", "transparent"]
 ResultFormat = Literal[ImageFormat.PNG, ImageFormat.JPEG, ImageFormat.WEBP]
-FixedSize = Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3})$")]
+FixedSize = Annotated[
+    str, matching(r"auto|[1-9][0-9]{1,3}x[1-9][0-9]{1,3}", "`auto` or WIDTHxHEIGHT in pixels")
+]
 Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
@@ -51,7 +54,9 @@ class Model(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_./:@-]+$")
+    name: Annotated[
+        str, matching(r"[A-Za-z0-9_./:@-]{1,100}", "letters, digits and _ . / : @ -, at most 100")
+    ]
     sizes: tuple[FixedSize, ...] = ()
     any_size: bool = True  # and all others: multiples of 16 whose ratio is between 1:3 and 3:1
     qualities: tuple[Quality, ...] = ("auto", "low", "medium", "high")

@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from imgsvc.errors import FieldError, InvalidRequest
+from imgsvc.findings import in_plain_words
 
 
 def explain(exc: ValidationError) -> InvalidRequest:
@@ -10,9 +11,9 @@ def explain(exc: ValidationError) -> InvalidRequest:
     found = [
         FieldError(
             field=".".join(str(part) for part in error["loc"]) or "body",
-            message=_MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, ")),
+            message=_MESSAGES.get(error["type"]) or in_plain_words(error),
         )
-        for error in exc.errors(include_url=False, include_input=False, include_context=False)
+        for error in exc.errors(include_url=False, include_input=False)
     ]
     return InvalidRequest(found)
 
