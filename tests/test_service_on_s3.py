@@ -118,7 +118,7 @@ async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_earlier_
     [
         ({"bucket": "not-there"}, "BucketNotFound: "),
         ({"secret_access_key": "wrong"}, "StorageAccessDenied: "),
-        ({"endpoint": "http://127.0.0.1:1", "connect_timeout": 1}, "StorageUnreachable: "),
+        ({"endpoint": "http://127.0.0.1:1", "retry_seconds": 0}, "StorageUnreachable: "),
     ],
 )
 @pytest.mark.parametrize(

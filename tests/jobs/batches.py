@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ from imgsvc.errors import StorageError
 from imgsvc.jobs import BatchEditor
 from imgsvc.jobs.bodies import Ending
 from imgsvc.storage import FilesystemConfig, FilesystemStorage, ObjectInfo
+from imgsvc.storage.disk import HIDDEN
 from imgsvc.storage.links import LinkSigner
+from imgsvc.storage.walk import walk
 from jobs.parts import JOB_ID, Told, batch_spec, make_job
 
 MakeEditor = Callable[..., BatchEditor]
@@ -40,21 +42,27 @@ class Buckets(FilesystemStorage):
 
     def outputs(self, prefix: str = "") -> dict[str, bytes]:
         """Return what is in the output bucket, by key."""
-        found = {
-            path.relative_to(self.output).as_posix(): path.read_bytes()
-            for path in self.output.rglob("*")
-            if path.is_file()
-        }
-        return {key: data for key, data in found.items() if key.startswith(prefix)}
+        keys = (info.key for info in walk(self.output, prefix, after=None, hidden=HIDDEN))
+        return {key: (self.output / key).read_bytes() for key in keys}
 
-    async def put(self, bucket: str, key: str, data: bytes, *, content_type: str) -> None:
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         if (error := self.refuses(key)) is not None:
             raise error
-        await super().put(bucket, key, data, content_type=content_type)
+        await super().put(bucket, key, data, content_type=content_type, metadata=metadata)
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[ObjectInfo]:
+    async def list(
+        self, bucket: str, prefix: str, *, after: str | None = None
+    ) -> AsyncIterator[ObjectInfo]:
         number = 0  # of this listing
-        async for info in super().list(bucket, prefix):
+        async for info in super().list(bucket, prefix, after=after):
             if number == self.listing_breaks_after:
                 raise StorageError("The listing broke off.")
             number += 1

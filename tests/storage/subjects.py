@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestServer
 
 from imgsvc.errors import ImgsvcError
 from imgsvc.signing_keys import load_signing_key
-from imgsvc.storage import FilesystemConfig, FilesystemStorage, S3Config, Storage
+from imgsvc.storage import FilesystemConfig, FilesystemStorage, ObjectStat, S3Config, Storage
 from imgsvc.storage.filesystem import content_type
 from imgsvc.storage.links import LinkSigner
 from standins.s3 import S3Server
@@ -34,14 +34,17 @@ class Subject:
     # a link that worked for a minute, an hour ago
     expired_link: Callable[[str], Awaitable[str]]
 
-    async def put(self, key: str, data: bytes = b"data") -> None:
-        await self.storage.put(self.bucket, key, data, content_type="image/png")
+    async def put(self, key: str, data: bytes = b"data", **metadata: str) -> None:
+        await self.storage.put(self.bucket, key, data, content_type="image/png", metadata=metadata)
 
     async def get(self, key: str) -> bytes:
         return await self.storage.get(self.bucket, key, max_bytes=LIMIT)
 
-    async def keys(self, prefix: str) -> list[str]:
-        return [info.key async for info in self.storage.list(self.bucket, prefix)]
+    async def stat(self, key: str) -> ObjectStat | None:
+        return await self.storage.stat(self.bucket, key)
+
+    async def keys(self, prefix: str, after: str | None = None) -> list[str]:
+        return [info.key async for info in self.storage.list(self.bucket, prefix, after=after)]
 
     async def fetch(self, url: str) -> tuple[int, str, bytes]:
         async with aiohttp.ClientSession() as session, session.get(url, ssl=self.tls) as answer:

@@ -62,6 +62,9 @@ async def test_objects_with_odd_keys_come_back_by_get_listing_and_link(subject: 
         await subject.put(key, data)
         assert await subject.get(key) == data
         assert await subject.keys(key) == [key]
+        found = await subject.stat(key)
+        assert found is not None
+        assert found.size == 1
         url = await subject.storage.presign(subject.bucket, key, expires_in=60)
         assert await subject.fetch(url) == (200, "image/png", data)
         await subject.storage.delete(subject.bucket, key)
@@ -84,9 +87,97 @@ async def test_a_second_put_replaces_the_object(subject: Subject) -> None:
 
 
 async def test_many_puts_of_one_key_leave_one_of_them_whole(subject: Subject) -> None:
-    contents = [bytes([n]) * 50_000 for n in range(8)]
-    await asyncio.gather(*(subject.put("same.png", data) for data in contents))
-    assert await subject.get("same.png") in contents
+    contents = {str(n): bytes([n]) * 50_000 for n in range(8)}
+    await asyncio.gather(
+        *(subject.put("same.png", data, number=number) for number, data in contents.items())
+    )
+    found = await subject.stat("same.png")
+    assert found is not None
+    assert await subject.get("same.png") == contents[found.metadata["number"]]
+
+
+async def test_an_object_keeps_its_content_type_and_metadata(subject: Subject) -> None:
+    metadata = {"job-id": "1", "source-key": "in/%C3%A9.png", "odd": 'a b=c;d,"e" ~!'}
+    await subject.storage.put(
+        subject.bucket, "a/b.png", b"12345", content_type="text/csv", metadata=metadata
+    )
+    found = await subject.stat("a/b.png")
+    assert found is not None
+    assert (found.size, found.content_type, dict(found.metadata)) == (5, "text/csv", metadata)
+    assert abs(found.modified - datetime.now(UTC)) < timedelta(minutes=5)
+    assert await subject.keys("") == ["a/b.png"]
+
+
+async def test_as_much_metadata_as_is_allowed_is_kept(subject: Subject) -> None:
+    metadata = {f"{n}{'n' * 59}": "v" * 256 for n in range(6)}
+    await subject.put("a.png", b"data", **metadata)
+    found = await subject.stat("a.png")
+    assert found is not None
+    assert found.metadata == metadata
+
+
+async def test_an_object_put_without_metadata_has_none(subject: Subject) -> None:
+    await subject.put("a.png")
+    found = await subject.stat("a.png")
+    assert found is not None
+    assert (found.content_type, dict(found.metadata)) == ("image/png", {})
+
+
+async def test_metadata_is_replaced_and_removed_with_its_object(subject: Subject) -> None:
+    await subject.put("a.png", b"12345", old="1", both="1")
+    await subject.put("a.png", b"12345", both="2")
+    found = await subject.stat("a.png")
+    assert found is not None
+    assert found.metadata == {"both": "2"}
+    await subject.storage.delete(subject.bucket, "a.png")
+    assert await subject.stat("a.png") is None
+    await subject.put("a.png", b"12345")
+    found = await subject.stat("a.png")
+    assert found is not None
+    assert found.metadata == {}
+
+
+async def test_metadata_that_is_no_header_is_refused(subject: Subject) -> None:
+    with pytest.raises(ValueError, match="value of job-id"):
+        await subject.put("a.png", b"data", **{"job-id": "1\r\nx-amz-acl: public-read"})
+    assert await subject.keys("") == []
+
+
+async def test_an_object_that_is_not_there_has_no_stat(subject: Subject) -> None:
+    await subject.put("a/b.png")
+    for key in ("a", "a/b.png/c", "missing.png", "a/missing.png"):
+        assert await subject.stat(key) is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 * MIB, 16 * MIB + 1, 37 * MIB])
+async def test_a_file_of_any_size_is_stored_whole_with_its_metadata(
+    subject: Subject, tmp_path: Path, size: int
+) -> None:
+    data = os.urandom(size)
+    (tmp_path / "source").write_bytes(data)
+    for number in ("1", "2"):
+        await subject.storage.put_file(
+            subject.bucket,
+            "a/b.csv",
+            tmp_path / "source",
+            content_type="text/csv",
+            metadata={"number": number},
+        )
+    found = await subject.stat("a/b.csv")
+    assert found is not None
+    assert (found.size, found.content_type) == (size, "text/csv")
+    assert found.metadata == {"number": "2"}
+    assert await subject.storage.get(subject.bucket, "a/b.csv", max_bytes=size) == data
+
+
+async def test_a_file_that_cannot_be_opened_is_no_trouble_of_the_storage(
+    subject: Subject, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        await subject.storage.put_file(
+            subject.bucket, "a.png", tmp_path / "missing", content_type="image/png"
+        )
+    assert await subject.keys("") == []
 
 
 async def test_an_object_that_is_not_there_is_named(subject: Subject) -> None:
@@ -104,6 +195,8 @@ async def test_a_bucket_that_is_not_there_is_named(subject: Subject) -> None:
         await storage.delete(missing, "a.png")
     with pytest.raises(BucketNotFound, match=missing):
         await anext(storage.list(missing, ""))
+    with pytest.raises(BucketNotFound, match=missing):
+        await storage.stat(missing, "a.png")
 
 
 async def test_a_bucket_name_cannot_lead_elsewhere(subject: Subject) -> None:
@@ -161,6 +254,50 @@ async def test_a_prefix_is_the_beginning_of_a_key_and_order_is_by_bytes(subject:
         "/": [],
     }
     assert {prefix: await subject.keys(prefix) for prefix in expected} == expected
+
+
+async def test_a_listing_goes_on_behind_any_key(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsvc.storage.s3._PAGE", 2)  # so that it comes with continuations
+    monkeypatch.setattr("imgsvc.storage.walk._NAMES_AT_ONCE", 2)
+    keys = [
+        "a+/b",
+        "a-.png",
+        "a.png",
+        "a/b.png",
+        "a/b/c",
+        "a/b/d/e",
+        "a/bc",
+        "a0",
+        "b",
+        "é",
+        "ﬀ",
+        "𝄞",
+    ]
+    assert keys == sorted(keys, key=str.encode)
+    for key in keys:
+        await subject.put(key)
+    between = [
+        "",
+        "a",
+        "a/",
+        "a/b",
+        "a/b/",
+        "a/b/c/x",
+        "a/b0",
+        "a/b/d",
+        "a/c",
+        "a00",
+        "zz",
+        "\U0010ffff",
+    ]
+    for after in keys + between:
+        behind = [key for key in keys if key.encode() > after.encode()]
+        assert await subject.keys("", after) == behind
+        for prefix in ("a", "a/", "a/b/"):
+            expected = [key for key in behind if key.startswith(prefix)]
+            assert await subject.keys(prefix, after) == expected
 
 
 async def check_listing(subject: Subject, count: int) -> None:

@@ -51,6 +51,8 @@ async def test_no_key_leaves_the_bucket(storage: FilesystemStorage, key: str) ->
     with pytest.raises(InvalidObjectKey):
         await put(storage, key)
     with pytest.raises(InvalidObjectKey):
+        await storage.stat("input", key)
+    with pytest.raises(InvalidObjectKey):
         await storage.get("input", key, max_bytes=100)
     with pytest.raises(InvalidObjectKey):
         await storage.delete("input", key)
@@ -139,6 +141,19 @@ async def test_files_whose_names_are_no_keys_are_listed_and_refused(
     for key in odd:
         with pytest.raises(InvalidObjectKey, match="Choose another name"):
             await storage.get("input", key, max_bytes=100)
+
+
+async def test_a_listing_goes_on_behind_a_file_whose_name_is_not_utf_8(
+    storage: FilesystemStorage, tmp_path: Path
+) -> None:
+    bucket = os.fsencode(tmp_path / "files" / "input")
+    for name in (b"\xee\x80\x80.png", b"\xff.png", b"\xf0\x9f\x8e\xa8.png"):
+        os.mknod(bucket + b"/" + name)
+    everything = await keys(storage)
+    assert everything == ["\ue000.png", "\U0001f3a8.png", "\udcff.png"]
+    for number, key in enumerate(everything):
+        behind = [info.key async for info in storage.list("input", "", after=key)]
+        assert behind == everything[number + 1 :]
 
 
 async def test_a_large_folder_is_read_a_part_at_a_time(

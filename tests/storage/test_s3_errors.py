@@ -28,7 +28,7 @@ from imgsvc.errors import (
     StorageError,
     StorageUnreachable,
 )
-from imgsvc.storage.s3_errors import S3_ERRORS, Target, storage_error
+from imgsvc.storage.s3_errors import S3_ERRORS, Target, is_passing, storage_error
 
 ENDPOINT = "https://s3.example.com"
 TARGET = Target(endpoint=ENDPOINT, bucket="pictures", key="in/a.png")
@@ -125,3 +125,37 @@ def check(exc: Exception, expected: type[StorageError], words: str) -> None:
     assert "s3cr3t" not in error.message
     with pytest.raises(expected, match=words):
         raise error
+
+
+@pytest.mark.parametrize(
+    ("exc", "expected"),
+    [
+        (answer("InternalError", 500), True),
+        (answer("502", 502), True),
+        (answer("ServiceUnavailable", 503), True),
+        (answer("504", 504), True),
+        (answer("SlowDown", 429), True),
+        (answer("TooManyRequests", 429), False),
+        (answer("RequestTimeout", 400), False),
+        (answer("AccessDenied", 403), False),
+        (answer("NoSuchKey", 404), False),
+        (answer("NotImplemented", 501), False),
+        (EndpointConnectionError(**URL, error=""), True),
+        (ConnectTimeoutError(**URL, error=""), True),
+        (ReadTimeoutError(**URL, error=""), True),
+        (ConnectionClosedError(**URL, error=""), True),
+        (ResponseStreamingError(error=""), True),
+        (IncompleteReadError(actual_bytes=1, expected_bytes=2), True),
+        (ProxyConnectionError(proxy_url="http://p"), True),
+        (aiohttp.ClientPayloadError(), True),
+        (TimeoutError(), True),
+        (SSLError(**URL, error=ssl.SSLError()), False),
+        (HTTPClientError(error=aiohttp.TooManyRedirects(Mock(), ())), False),
+        (FlexibleChecksumError(error_msg=""), False),
+        (ResponseParserError(), False),
+        (ParamValidationError(report=""), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_what_may_pass_by_itself_is_told_from_what_will_not(exc: Exception, expected: bool) -> None:
+    assert is_passing(exc) is expected

@@ -192,7 +192,10 @@ async def _check_storage(settings: Settings, report: _Report) -> None:
 @asynccontextmanager
 async def _storage(settings: Settings) -> AsyncIterator[Storage]:
     base_url = settings.server.public_url or "http://127.0.0.1"
-    async with settings.storage.open(data_dir=settings.data_dir, base_url=base_url) as storage:
+    config = settings.storage
+    if isinstance(config, S3Config):  # who checks wants to know what is wrong now
+        config = config.model_copy(update={"retry_seconds": 0})
+    async with config.open(data_dir=settings.data_dir, base_url=base_url) as storage:
         yield storage
 
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from imgsvc.storage.base import ObjectInfo, Storage
+from imgsvc.storage.base import ObjectInfo, ObjectStat, Storage
 from imgsvc.storage.filesystem import FilesystemConfig, FilesystemStorage
 from imgsvc.storage.keys import BatchKeys, result_key
-from imgsvc.storage.s3 import S3Config
+from imgsvc.storage.s3_config import S3Config
 
 StorageConfig = Annotated[S3Config | FilesystemConfig, Field(discriminator="kind")]
 
@@ -16,6 +16,7 @@ __all__ = [
     "FilesystemConfig",
     "FilesystemStorage",
     "ObjectInfo",
+    "ObjectStat",
     "S3Config",
     "Storage",
     "StorageConfig",

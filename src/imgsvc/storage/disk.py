@@ -3,11 +3,13 @@
 import errno
 import os
 import secrets
+import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from imgsvc.errors import (
     BucketNotFound,
@@ -18,10 +20,14 @@ from imgsvc.errors import (
     StorageAccessDenied,
     StorageError,
 )
+from imgsvc.storage import sidecar
+from imgsvc.storage.durable import make_folders, sync_folder
 from imgsvc.storage.keys import check_key
 
 STAGING = ".imgsvc-staging"  # unfinished files of a bucket, on the same file system as it
-_STALE_AFTER = 3600  # seconds; an upload takes less
+HIDDEN = frozenset({STAGING, sidecar.METADATA})  # folders of a bucket that hold no objects
+_STALE_AFTER = 3600  # seconds without a byte; an upload that goes on has none so long
+_PIECE = 1 << 20  # bytes copied at a time
 
 
 def make_buckets(buckets: list[Path]) -> None:
@@ -53,76 +59,111 @@ def _locate(bucket: Path, key: str) -> Path:
     check_key(key)
     root = existing(bucket)
     path = root / key
-    if path.parts[len(root.parts)] == STAGING:
-        raise InvalidObjectKey(f"Object keys must not begin with {STAGING}.")
+    if (first := path.parts[len(root.parts)]) in HIDDEN:
+        raise InvalidObjectKey(f"Object keys must not begin with {first}.")
     if Path(os.path.realpath(path.parent)) != path.parent:
         raise InvalidObjectKey(f"The object key {key!r} leads through a symbolic link.")
     return path
 
 
-def find(bucket: Path, key: str) -> tuple[Path, int]:
-    """Return path and size of an object that is there, or raise ObjectNotFound."""
+def find(bucket: Path, key: str) -> tuple[Path, os.stat_result]:
+    """Return path and status of an object that is there, or raise ObjectNotFound."""
     path = _locate(bucket, key)
     try:
         status = path.stat(follow_symlinks=False)
-    except NotADirectoryError as exc:  # for `a/b` with `a` a file
+    except (FileNotFoundError, NotADirectoryError) as exc:  # the latter: `a/b`, with `a` a file
         raise ObjectNotFound(_not_found(key)) from exc
     if not stat.S_ISREG(status.st_mode):
         raise ObjectNotFound(_not_found(key))
-    return path, status.st_size
+    return path, status
+
+
+def describe(bucket: Path, key: str) -> tuple[os.stat_result, sidecar.Sidecar | None]:
+    """Return the status of an object and what was put with it, or raise ObjectNotFound."""
+    root = existing(bucket)
+    _, status = find(bucket, key)
+    while True:
+        extra = sidecar.read(root, key, status)
+        _, now = find(bucket, key)
+        if extra is not None or sidecar.same_content(status, now):
+            return status, extra
+        status = now  # replaced meanwhile, and its metadata gone with it
 
 
 def read(bucket: Path, key: str, max_bytes: int) -> bytes:
     """Return an object's content; raise ObjectTooLarge without reading a larger one."""
-    path, size = find(bucket, key)
+    path, status = find(bucket, key)
+    size = status.st_size
     if size > max_bytes:
         raise ObjectTooLarge(f"The object {key} has {size} bytes, more than {max_bytes}.")
     with path.open("rb") as file:
         return file.read(size)
 
 
-def write(bucket: Path, key: str, data: bytes) -> None:
-    """Store an object whole, or not at all; it survives a power cut when this returns."""
-    path = _locate(bucket, key)
-    staging = existing(bucket) / STAGING
+def write(
+    bucket: Path, key: str, fill: Callable[[BinaryIO], object], extra: sidecar.Sidecar | None
+) -> None:
+    """Store what `fill` writes whole, or not at all; it survives a power cut when this returns."""
+    path, root = _locate(bucket, key), existing(bucket)
+    with _staged(root, fill) as (temporary, status):
+        make_folders(path.parent)
+        try:
+            if extra is not None:
+                extra.write(root, key, status)
+            replaced = _replace(path, temporary)
+        except BaseException:
+            sidecar.remove(root, key, status)
+            raise
+    sync_folder(path.parent)
+    if replaced is not None and not sidecar.same_content(replaced, status):
+        sidecar.remove(root, key, replaced)
+
+
+@contextmanager
+def _staged(
+    root: Path, fill: Callable[[BinaryIO], object]
+) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield a finished file to be moved into place, and its status; it is dropped if it stays."""
+    staging = root / STAGING
     staging.mkdir(exist_ok=True)
     temporary = staging / secrets.token_hex(16)
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            fill(file)
             file.flush()
+            # What the kernel sets is as coarse as its ticks; two contents of a key must differ.
+            now = time.time_ns()
+            os.utime(file.fileno(), ns=(now, now))
             os.fsync(file.fileno())
-        _make_folders(path.parent)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it, each of them safe against a power cut."""
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
+            status = os.fstat(file.fileno())
+        yield temporary, status
     finally:
-        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+def _replace(path: Path, temporary: Path) -> os.stat_result | None:
+    """Move a file into place, and return the status of the one that was there."""
+    try:
+        replaced = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        replaced = None
+    temporary.replace(path)
+    return replaced
+
+
+def copier(source: BinaryIO) -> Callable[[BinaryIO], object]:
+    """Return what fills a file with the rest of source, a piece at a time."""
+    return lambda target: shutil.copyfileobj(source, target, _PIECE)
 
 
 def remove(bucket: Path, key: str) -> None:
     """Remove an object if it is there."""
-    path = _locate(bucket, key)
-    if path.is_file():
+    path, root = _locate(bucket, key), existing(bucket)
+    with suppress(ObjectNotFound):
+        _, status = find(bucket, key)
         path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
+        sidecar.remove(root, key, status)
 
 
 # -- errors -------------------------------------------------------------------------------

@@ -2,20 +2,24 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from imgsvc.errors import ObjectNotFound
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import disk
-from imgsvc.storage.base import ObjectInfo
+from imgsvc.storage.base import ObjectInfo, ObjectStat
 from imgsvc.storage.keys import check_key
 from imgsvc.storage.links import LinkSigner
+from imgsvc.storage.metadata import check_metadata
 from imgsvc.storage.settings import StorageSettings
+from imgsvc.storage.sidecar import Sidecar
 from imgsvc.storage.walk import walk
 
 _BUCKET_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"  # hence never `..`, nor a path
@@ -74,7 +78,7 @@ class FilesystemConfig(StorageSettings):
 
 
 class FilesystemStorage:
-    """Objects as files; the content type is that of the key's extension.
+    """Objects as files; links serve them with the content type of the key's extension.
 
     Symbolic links below a bucket are not followed. An object cannot be the folder of
     another one: with `a` stored, `a/b` is refused.
@@ -97,22 +101,56 @@ class FilesystemStorage:
         key: str,
         data: bytes,
         *,
-        content_type: str,  # noqa: ARG002  # files have none; the extension tells it
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Store an object whole, or not at all; it is on the disk when this returns."""
+        extra = _sidecar(key, content_type, metadata)
         with disk.mapped(key):
-            await asyncio.to_thread(disk.write, self._path(bucket), key, data)
+            await asyncio.to_thread(
+                disk.write, self._path(bucket), key, lambda file: file.write(data), extra
+            )
+
+    async def put_file(
+        self,
+        bucket: str,
+        key: str,
+        path: Path,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store a copy of a file whole, or not at all; it is on the disk when this returns."""
+        extra = _sidecar(key, content_type, metadata)
+        with await asyncio.to_thread(path.open, "rb") as source, disk.mapped(key):
+            await asyncio.to_thread(disk.write, self._path(bucket), key, disk.copier(source), extra)
 
     async def get(self, bucket: str, key: str, *, max_bytes: int) -> bytes:
         """Return an object's content; raise ObjectTooLarge without reading a larger one."""
         with disk.mapped(key):
             return await asyncio.to_thread(disk.read, self._path(bucket), key, max_bytes)
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[ObjectInfo]:
+    async def stat(self, bucket: str, key: str) -> ObjectStat | None:
+        """Return what is known of an object, None if there is none of this key."""
+        try:
+            with disk.mapped(key):
+                status, extra = await asyncio.to_thread(disk.describe, self._path(bucket), key)
+        except ObjectNotFound:
+            return None
+        return ObjectStat(
+            size=status.st_size,
+            modified=datetime.fromtimestamp(status.st_mtime, UTC),
+            content_type=extra.content_type if extra else content_type(Path(key)),
+            metadata=extra.metadata if extra else {},
+        )
+
+    async def list(
+        self, bucket: str, prefix: str, *, after: str | None = None
+    ) -> AsyncIterator[ObjectInfo]:
         """Yield the objects whose key starts with prefix, in key order, page by page."""
         with disk.mapped(prefix):
             root = await asyncio.to_thread(disk.existing, self._path(bucket))
-        files = walk(root, prefix, hidden=disk.STAGING)
+        files = walk(root, prefix, after=after, hidden=disk.HIDDEN)
         while True:
             with disk.mapped(prefix):
                 page = await asyncio.to_thread(lambda: tuple(islice(files, _PAGE)))
@@ -140,3 +178,11 @@ class FilesystemStorage:
         with disk.mapped(key):
             path, _ = await asyncio.to_thread(disk.find, self._path(bucket), key)
         return path
+
+
+def _sidecar(key: str, stated: str, metadata: Mapping[str, str] | None) -> Sidecar | None:
+    """Return what has to be kept beside the file, None if the file tells everything itself."""
+    checked = check_metadata(metadata)
+    if not checked and stated == content_type(Path(key)):
+        return None
+    return Sidecar(content_type=stated, metadata=checked)

@@ -12,10 +12,12 @@ from aiohttp import TooManyRedirects
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,  # noqa: A004  # it has no other name
     ConnectTimeoutError,
     EndpointConnectionError,
     FlexibleChecksumError,
     HTTPClientError,
+    IncompleteReadError,
     ParamValidationError,
     ProxyConnectionError,
     ReadTimeoutError,
@@ -44,6 +46,8 @@ _WRONG_REGION = {
 }
 _DAMAGED = {"BadDigest", "IncompleteBody", "InvalidDigest", "XAmzContentSHA256Mismatch"}
 _BUSY = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "TooManyRequests"}
+_FAILING = {500, 502, 503, 504}
+_LOST = (ConnectionError, HTTPClientError, IncompleteReadError, HttpError, TimeoutError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +63,7 @@ def storage_error(exc: Exception, target: Target) -> StorageError:
     """Return the error of ours for one of S3_ERRORS; the server's own words are not repeated."""
     match exc:
         case ClientError():
-            status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            return _answered(exc.response.get("Error", {}).get("Code", ""), status, target)
+            return _answered(code_of(exc), status_of(exc), target)
         case _ if _is_unreadable(exc):
             return not_s3(target.endpoint)
         case ParamValidationError() if target.key == "":
@@ -71,6 +74,32 @@ def storage_error(exc: Exception, target: Target) -> StorageError:
             return StorageError(f"The object {target.key} was damaged on its way. Try again.")
         case _:
             return StorageUnreachable(_unreachable(exc, target.endpoint))
+
+
+def status_of(exc: ClientError) -> int:
+    """Return the HTTP status of an answer, 0 if it had none."""
+    return exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+def code_of(exc: ClientError) -> str:
+    """Return the S3 code of an answer, empty if it had none."""
+    return exc.response.get("Error", {}).get("Code", "")
+
+
+def is_passing(exc: Exception) -> bool:
+    """Tell whether the same call may work soon: the storage is overloaded, restarts or is away."""
+    match exc:
+        case ClientError():
+            return status_of(exc) in _FAILING or code_of(exc) == "SlowDown"
+        case SSLError():
+            return False
+        case _:
+            return isinstance(exc, _LOST) and not _is_unreadable(exc)
+
+
+def short_name(exc: Exception) -> str:
+    """Return one of S3_ERRORS in a word or two for the log."""
+    return f"HTTP {status_of(exc)}" if isinstance(exc, ClientError) else type(exc).__name__
 
 
 def _is_unreadable(exc: Exception) -> bool:
@@ -91,7 +120,7 @@ def _answered(code: str, status: int, target: Target) -> StorageError:
             return InvalidObjectKey("The object key is longer than the storage allows.")
     if denied := _denied(code, status, target):
         return StorageAccessDenied(denied)
-    if code in _BUSY or status in {429, 500, 502, 503, 504}:
+    if code in _BUSY or status in {429, *_FAILING}:
         # botocore also makes a 500 of an answer 200 that it cannot read, a web page say
         doubt = "" if _PLAIN_CODE.fullmatch(code) else ", or is no S3 server at all"
         return StorageUnreachable(
