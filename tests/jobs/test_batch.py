@@ -172,6 +172,17 @@ async def test_the_counters_tell_who_edited_what(make_editor: MakeEditor, bucket
     assert rows["input/broken.png"]["error"].startswith("InternalError: ")
 
 
+async def test_each_output_says_which_input_it_was_made_of(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    buckets.add("input/bäd name.png", PNG)
+    await run(make_editor(ScriptedProvider()))
+    found = await buckets.stat("output", f"output/{JOB_ID}/b_d_name_modified.png")
+    assert found is not None
+    assert found.metadata["source-key"] == "input/b%C3%A4d%20name.png"
+    assert found.metadata["job-id"] == JOB_ID
+
+
 async def test_without_fallback_the_error_of_the_provider_stands(
     make_editor: MakeEditor, buckets: Buckets
 ) -> None:

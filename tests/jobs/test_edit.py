@@ -98,6 +98,23 @@ async def test_the_result_goes_to_the_bucket_and_the_callback_has_these_fields_a
     assert buckets.outputs() == {key: PNG}
 
 
+async def test_the_object_says_who_made_it_for_which_job(
+    make_image_editor: MakeImageEditor, blobs: BlobFolder, buckets: Buckets
+) -> None:
+    await run(make_image_editor(), await sent(blobs, kind=JobKind.IMAGE_TO_STORAGE))
+
+    [key] = buckets.outputs()
+    found = await buckets.stat("output", key)
+    assert found is not None
+    assert (found.size, found.content_type) == (len(PNG), "image/png")
+    assert found.metadata == {
+        "job-id": JOB_ID,
+        "provider": "scripted",
+        "model": "model-1",
+        "fallback": "false",
+    }
+
+
 async def test_the_record_says_where_in_the_body_the_picture_is(
     make_image_editor: MakeImageEditor, blobs: BlobFolder
 ) -> None:

@@ -13,6 +13,7 @@ from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, encode
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
+from imgsvc.jobs.metadata import result_metadata
 from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, Spent, StoredResult
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
@@ -222,7 +223,11 @@ class _Batch:
         data = await image.to_bytes()
         with around(KillPoint.RESULT_STORED):
             await self.editor.storage.put(
-                self.editor.buckets.output_bucket, key, data, content_type=image.format.media_type
+                self.editor.buckets.output_bucket,
+                key,
+                data,
+                content_type=image.format.media_type,
+                metadata=result_metadata(self.job.id, result, source_key=found.key),
             )
         is_local = result.provider == LOCAL
         state = ItemState.PROCESSED

@@ -12,6 +12,7 @@ from imgsvc.imaging.gate import ImageInfo
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, ImageToBase64Callback, ImageToStorageCallback, encode
 from imgsvc.jobs.fetch import ImageFetcher
+from imgsvc.jobs.metadata import result_metadata
 from imgsvc.jobs.models import (
     EventType,
     ImageSpec,
@@ -86,7 +87,13 @@ class ImageEditor:
         key = result_key(job.id, spec.filename, image.format.extension)
         data = await image.to_bytes()
         with around(KillPoint.RESULT_STORED):
-            await self.storage.put(bucket, key, data, content_type=image.format.media_type)
+            await self.storage.put(
+                bucket,
+                key,
+                data,
+                content_type=image.format.media_type,
+                metadata=result_metadata(job.id, result),
+            )
         story.tell(EventType.STORED, object_key=key, bytes=len(data))
         expires_in = self.buckets.presign_expires
         fields = _fields(job, spec, result, story)
