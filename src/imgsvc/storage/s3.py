@@ -77,7 +77,7 @@ class S3Storage:
         content_type: str,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Store a file of any size whole, or not at all, one part of it in memory at a time."""
+        """Store a file of any size whole, or not at all, reading it a part at a time."""
         checked = check_metadata(metadata)
         with await asyncio.to_thread(path.open, "rb") as source:
             size = os.fstat(source.fileno()).st_size

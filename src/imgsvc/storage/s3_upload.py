@@ -37,7 +37,7 @@ def checksum(data: bytes, checksums: Checksums) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MultipartUpload:
-    """Sends one file in parts, one after the other, so that one part at most is in memory.
+    """Sends one file in parts, one after the other: memory does not grow with the file.
 
     Raises S3_ERRORS. If it fails or is cancelled, the parts are removed, unless the
     storage refuses that too or does not answer.
