@@ -21,9 +21,11 @@ from imgsvc.jobs import (
     Freezer,
     ImageEditor,
     ImageFetcher,
+    ItemEditor,
     JobBackend,
     JobControl,
     JobRunner,
+    ManifestStore,
     RunLimits,
     Spool,
     Thumbnailer,
@@ -135,12 +137,20 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         buckets=settings.storage,
     )
     batches = BatchEditor(
-        gate=opened.gate,
-        router=opened.router,
-        blobs=opened.blobs,
-        storage=opened.storage,
-        buckets=settings.storage,
-        item_timeout=settings.workers.job_timeout,
+        items=opened.backend.items,
+        editor=ItemEditor(
+            gate=opened.gate,
+            router=opened.router,
+            blobs=opened.blobs,
+            storage=opened.storage,
+            buckets=settings.storage,
+            timeout=settings.workers.job_timeout,
+            max_attempts=settings.workers.max_attempts,
+        ),
+        manifests=ManifestStore(
+            items=opened.backend.items, blobs=opened.blobs, storage=opened.storage
+        ),
+        slots=asyncio.Semaphore(settings.workers.count),
     )
     return JobRunner(
         backend=opened.backend,
@@ -220,6 +230,7 @@ async def _work(settings: Settings, opened: _Opened) -> None:
     )
     limits = RunLimits(
         workers=settings.workers.count,
+        batches=settings.workers.batches,
         callbacks=settings.callbacks.concurrency,
         callbacks_per_host=settings.callbacks.per_host,
     )

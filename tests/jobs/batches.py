@@ -2,22 +2,40 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from imgsvc.errors import StorageError
-from imgsvc.jobs import BatchEditor
+from imgsvc.imaging.admission import ImageGate
+from imgsvc.jobs import BatchEditor, BlobFolder, ItemEditor, ManifestStore
 from imgsvc.jobs.bodies import Ending
-from imgsvc.storage import FilesystemConfig, FilesystemStorage, ObjectInfo
+from imgsvc.jobs.items import Items
+from imgsvc.jobs.models import BatchSpec, Job, JobState
+from imgsvc.jobs.sqlite import changes
+from imgsvc.jobs.sqlite.items import SqliteItems
+from imgsvc.jobs.sqlite.writer import Transaction
+from imgsvc.providers import EditRouter
+from imgsvc.storage import (
+    FilesystemConfig,
+    FilesystemStorage,
+    ObjectInfo,
+    Storage,
+    StorageConfig,
+)
 from imgsvc.storage.disk import HIDDEN
 from imgsvc.storage.links import LinkSigner
 from imgsvc.storage.walk import walk
-from jobs.parts import JOB_ID, Told, batch_spec, make_job
+from jobs.parts import JOB_ID, Told, batch_spec, new_job
 
 MakeEditor = Callable[..., BatchEditor]
 
 MANIFEST = f"output/{JOB_ID}/manifest.json"
+TABLE = f"output/{JOB_ID}/manifest.csv"
+
+
+async def _nothing(_key: str) -> None:
+    pass
 
 
 class Buckets(FilesystemStorage):
@@ -31,7 +49,11 @@ class Buckets(FilesystemStorage):
         for bucket in (self.input, self.output):
             bucket.mkdir(parents=True, exist_ok=True)
         self.refuses: Callable[[str], StorageError | None] = lambda _key: None
+        self.denies: Callable[[str], StorageError | None] = lambda _key: None  # to read it
+        self.stored: Callable[[str], Awaitable[None]] = _nothing  # called when an image is there
+        self.read: list[str] = []  # keys
         self.listing_breaks_after: int | None = None  # objects
+        self.listing_waits_for: asyncio.Semaphore | None = None  # behind each object
         self.listed = 0  # objects, by all listings
 
     def add(self, key: str, data: bytes) -> None:
@@ -57,6 +79,26 @@ class Buckets(FilesystemStorage):
         if (error := self.refuses(key)) is not None:
             raise error
         await super().put(bucket, key, data, content_type=content_type, metadata=metadata)
+        await self.stored(key)
+
+    async def get(self, bucket: str, key: str, *, max_bytes: int) -> bytes:
+        self.read.append(key)
+        if (error := self.denies(key)) is not None:
+            raise error
+        return await super().get(bucket, key, max_bytes=max_bytes)
+
+    async def put_file(
+        self,
+        bucket: str,
+        key: str,
+        path: Path,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        if (error := self.refuses(key)) is not None:
+            raise error
+        await super().put_file(bucket, key, path, content_type=content_type, metadata=metadata)
 
     async def list(
         self, bucket: str, prefix: str, *, after: str | None = None
@@ -68,13 +110,43 @@ class Buckets(FilesystemStorage):
             number += 1
             self.listed += 1
             yield info
+            if self.listing_waits_for is not None:
+                await self.listing_waits_for.acquire()
         if self.listing_breaks_after is not None:
             raise StorageError("The listing broke off.")
 
 
-async def run(editor: BatchEditor, *, job_id: str = JOB_ID, **spec: Any) -> dict[str, Any]:
+def make_batch_editor(
+    *,
+    items: Items,
+    gate: ImageGate,
+    router: EditRouter,
+    blobs: BlobFolder,
+    storage: Storage,
+    buckets: StorageConfig,
+    timeout: float,
+    slots: int = 100,
+) -> BatchEditor:
+    """Put together what does batches."""
+    return BatchEditor(
+        items=items,
+        editor=ItemEditor(
+            gate=gate,
+            router=router,
+            blobs=blobs,
+            storage=storage,
+            buckets=buckets,
+            timeout=timeout,
+            max_attempts=3,
+        ),
+        manifests=ManifestStore(items=items, blobs=blobs, storage=storage),
+        slots=asyncio.Semaphore(slots),
+    )
+
+
+async def run(editor: BatchEditor, **options: Any) -> dict[str, Any]:
     """Do a batch and return its callback."""
-    return callback(await end(editor, job_id=job_id, **spec))
+    return callback(await end(editor, **options))
 
 
 async def end(
@@ -85,11 +157,23 @@ async def end(
     job_id: str = JOB_ID,
     **spec: Any,
 ) -> Ending:
-    """Do a batch and return how it ended."""
+    """Do a batch, a new one or one that was begun, and return how it ended."""
+    assert isinstance(editor.items, SqliteItems)
     asked = batch_spec(**spec)
-    return await editor.run(
-        make_job(asked, job_id=job_id), asked, (told or Told()).story, cancelled or asyncio.Event()
-    )
+    job = await editor.items.database.call(lambda tx: _claimed(tx, asked, job_id))
+    return await editor.run(job, asked, (told or Told()).story, cancelled or asyncio.Event())
+
+
+def _claimed(tx: Transaction, spec: BatchSpec, job_id: str) -> Job:
+    """Return the job with this id as a worker has it after claiming it."""
+    if tx.one("SELECT 1 FROM jobs WHERE id = ?", (job_id,)) is None:
+        made = changes.accept(tx, new_job(spec=spec)).job
+        tx.execute("UPDATE jobs SET id = ? WHERE id = ?", (job_id, made.id))
+    if changes.get(tx, job_id).state is JobState.RUNNING:
+        changes.put_back(tx, orderly=False)
+    job = changes.start(tx, job_id)
+    assert job is not None
+    return job
 
 
 def callback(ending: Ending) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from imgsvc.jobs import (
 from imgsvc.jobs.sqlite.writer import open_database
 from imgsvc.providers import EditRouter, LocalConfig, LocalProvider, Provider, RoutingConfig
 from imgsvc.storage import FilesystemConfig
-from jobs.batches import Buckets, MakeEditor
+from jobs.batches import Buckets, MakeEditor, make_batch_editor
 from jobs.fetching import LOOPBACK, make_fetcher
 from jobs.parts import ScriptedProvider, at_once
 from jobs.runners import MakeDeliverer, MakeImageEditor, MakeRunner, RecordingBackend
@@ -84,33 +84,40 @@ def make_router(provider: Provider | None, pool: ImagePool) -> EditRouter:
     return EditRouter([provider or ScriptedProvider()], local, RoutingConfig(), sleep=at_once)
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def backend(tmp_path: Path) -> AsyncIterator[RecordingBackend]:
+    async with open_database(tmp_path / "jobs.db") as database:
+        yield RecordingBackend(database, max_queued=100)
+
+
 @pytest.fixture
 def make_editor(
-    gate: ImageGate, pool: ImagePool, blobs: BlobFolder, buckets: Buckets
+    gate: ImageGate,
+    pool: ImagePool,
+    blobs: BlobFolder,
+    buckets: Buckets,
+    backend: RecordingBackend,
 ) -> MakeEditor:
     def make(
         provider: Provider | None = None,
         *,
         item_timeout: float = 60,
+        slots: int = 100,
         config: FilesystemConfig | None = None,
         storage: Buckets = buckets,
     ) -> BatchEditor:
-        return BatchEditor(
+        return make_batch_editor(
+            items=backend.items,
             gate=gate,
             router=make_router(provider, pool),
             blobs=blobs,
             storage=storage,
             buckets=config or FilesystemConfig(),
-            item_timeout=item_timeout,
+            timeout=item_timeout,
+            slots=slots,
         )
 
     return make
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def backend(tmp_path: Path) -> AsyncIterator[RecordingBackend]:
-    async with open_database(tmp_path / "jobs.db") as database:
-        yield RecordingBackend(database, max_queued=100)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -17,7 +17,6 @@ from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.imaging.pool import ImagePool
 from imgsvc.jobs import (
-    BatchEditor,
     BlobFolder,
     BudgetsConfig,
     Freezer,
@@ -39,7 +38,7 @@ from imgsvc.providers import (
     open_openai,
 )
 from imgsvc.storage import FilesystemConfig
-from jobs.batches import Buckets, manifest
+from jobs.batches import Buckets, make_batch_editor, manifest
 from jobs.fetching import make_fetcher
 from jobs.parts import batch_spec, image_spec, stored
 from standins.openai import OpenAIStandin, openai_standin
@@ -161,13 +160,14 @@ class Bench:
                 storage=self.buckets,
                 buckets=buckets,
             ),
-            batches=BatchEditor(
+            batches=make_batch_editor(
+                items=self.backend.items,
                 gate=gate,
                 router=router,
                 blobs=self.blobs,
                 storage=self.buckets,
                 buckets=buckets,
-                item_timeout=job_timeout,
+                timeout=job_timeout,
             ),
             freezer=Freezer(blobs=self.blobs, first_delay=0),
             thumbnailer=Thumbnailer(ImagesConfig(), self.blobs),

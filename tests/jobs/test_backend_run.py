@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.jobs import JobBackend
-from imgsvc.jobs.models import CallbackState, Job, JobState
+from imgsvc.jobs.models import CallbackState, Job, JobKind, JobState
 from jobs.backends import (
     COMPLETED,
     IMPLEMENTATIONS,
@@ -24,6 +24,7 @@ from jobs.backends import (
     settle,
     until_settled,
 )
+from jobs.parts import batch_spec
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -102,6 +103,30 @@ async def test_the_most_urgent_job_goes_first(backend: JobBackend) -> None:
     async with running(backend, process=process, workers=1):
         await until_settled(backend, *jobs)
     assert begun == [9, 9, 5, 5, 0]
+
+
+async def test_a_batch_holds_up_no_single_image_and_only_so_many_are_in_work(
+    backend: JobBackend,
+) -> None:
+    begun: asyncio.Queue[str] = asyncio.Queue()
+    release = asyncio.Event()
+
+    async def process(job_id: str) -> None:
+        claimed = await backend.start(job_id)
+        assert claimed is not None
+        if claimed.job.spec.kind is JobKind.BATCH:
+            begun.put_nowait(job_id)
+            await release.wait()
+        await finish(backend, claimed.job)
+
+    batches = [await accept(backend, spec=batch_spec(), priority=9) for _ in range(3)]
+    images = [await accept(backend, priority=0) for _ in range(3)]
+    async with running(backend, process=process, workers=1, batches=2):
+        await until_settled(backend, *images)
+        assert [await begun.get() for _ in range(2)] == [job.id for job in batches[:2]]
+        assert (await backend.get(batches[2].id)).state is JobState.QUEUED
+        release.set()
+        await until_settled(backend, *batches)
 
 
 async def test_every_finished_job_is_delivered_once_with_what_was_frozen(

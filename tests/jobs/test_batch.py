@@ -8,7 +8,7 @@ from imgsvc.errors import CorruptImage, ProviderRefusedContent, ProviderTimeout
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.jobs.models import EventType, JobState, StoredResult
 from imgsvc.providers import EditOptions, EditRequest
-from jobs.batches import MANIFEST, Buckets, MakeEditor, callback, counts, end, manifest, run
+from jobs.batches import MANIFEST, TABLE, Buckets, MakeEditor, callback, counts, end, manifest, run
 from jobs.parts import JOB_ID, ScriptedProvider, Told, edited, fails, files, hangs
 from standins.pictures import picture
 
@@ -38,9 +38,10 @@ async def test_every_image_below_the_prefix_is_edited_and_folders_are_kept(
         f"{root}/a_modified.png",
         f"{root}/deep/a_modified.png",
         f"{root}/deep/er/b_c_modified.png",
+        f"{root}/manifest.csv",
         f"{root}/manifest.json",
     ]
-    assert {data for key, data in outputs.items() if key != MANIFEST} == {PNG}
+    assert {data for key, data in outputs.items() if key not in {MANIFEST, TABLE}} == {PNG}
 
 
 async def test_the_provider_is_asked_as_the_caller_asked(
@@ -79,6 +80,7 @@ async def test_the_manifest_has_a_row_for_every_object(
         "provider": "scripted",
         "model": "model-1",
         "bytes": len(PNG),
+        "attempts": 1,
         "cost_usd": 0.04,
     }
     assert document["cost_usd"] == 0.04
@@ -276,13 +278,18 @@ async def test_a_cancelled_batch_tells_what_was_done_and_begins_nothing_more(
     ending = await end(make_editor(provider), cancelled=cancelled, concurrency=1)
 
     body = callback(ending)
-    assert (body["status"], counts(body)) == ("cancelled", (3, 2, 0, 1))
+    assert (body["status"], counts(body)) == ("cancelled", (9, 2, 0, 7))
     assert body["error"].startswith("JobCancelled: ")
-    assert body["errors"][0].startswith("input/2.png: JobCancelled: ")
+    assert body["errors"][0].startswith("6 of 9 images were not begun: JobCancelled: ")
+    assert body["errors"][1].startswith("input/2.png: JobCancelled: ")
     assert [request.filename for request in provider.requests] == ["0.png", "1.png", "2.png"]
     assert provider.in_flight == 0
     document = manifest(buckets)
-    assert (document["status"], len(document["items"])) == ("cancelled", 3)
+    assert (document["status"], len(document["items"])) == ("cancelled", 9)
+    assert [row["state"] for row in document["items"]] == [
+        *("processed", "processed", "failed"),
+        *["not_started"] * 6,
+    ]
 
 
 async def test_a_batch_that_is_cancelled_before_its_first_image_leaves_an_empty_manifest(

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from imgsvc.errors import StorageAccessDenied
+from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.providers import EditRequest
 from imgsvc.storage import FilesystemConfig
 from jobs.batches import Buckets, MakeEditor, counts, manifest, run
-from jobs.parts import JOB_ID, ScriptedProvider
+from jobs.parts import JOB_ID, ScriptedProvider, edited
 from standins.pictures import picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -139,3 +142,36 @@ async def test_a_large_object_is_refused_without_being_read(
 
     assert (body["status"], counts(body)) == ("failed", (1, 0, 0, 1))
     assert body["errors"][0].startswith("input/a.png: ObjectTooLarge: ")
+    assert buckets.read == []
+
+
+async def test_an_object_that_goes_after_it_was_listed_fails_by_name(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for name in "abc":
+        buckets.add(f"input/{name}.png", PNG)
+
+    async def remove_the_next(request: EditRequest) -> EncodedImage:
+        (buckets.input / "input/b.png").unlink(missing_ok=True)
+        return await edited(request)
+
+    editor = make_editor(ScriptedProvider(default=remove_the_next))
+    body = await run(editor, concurrency=1)
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (3, 2, 0, 1))
+    assert body["errors"][0].startswith("input/b.png: ObjectNotFound: ")
+
+
+async def test_a_bucket_that_is_closed_half_way_fails_each_image_that_is_left(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    for number in range(6):
+        buckets.add(f"input/{number}.png", PNG)
+    buckets.denies = lambda _key: StorageAccessDenied() if len(buckets.read) > 3 else None
+
+    body = await run(make_editor(), concurrency=1)
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (6, 3, 0, 3))
+    assert [line.partition(": StorageAccessDenied: ")[0] for line in body["errors"]] == [
+        f"input/{number}.png" for number in (3, 4, 5)
+    ]

@@ -134,17 +134,13 @@ async def test_those_in_work_end_when_the_batch_stops(
     make_runner: MakeRunner, make_deliverer: MakeDeliverer, receiver: Receiver, buckets: Buckets
 ) -> None:
     fill(buckets, 5)
-    stopped = asyncio.Event()
+    together = asyncio.Barrier(2)
 
-    async def slow(request: EditRequest) -> EncodedImage:
-        await stopped.wait()
+    async def edit_together(request: EditRequest) -> EncodedImage:
+        await together.wait()
         return await edited(request)
 
-    async def quick(request: EditRequest) -> EncodedImage:
-        stopped.set()
-        return await edited(request)
-
-    provider = ScriptedProvider(by_name={"00.png": slow, "01.png": quick})
+    provider = ScriptedProvider(default=edit_together)
     spec = batch_spec(concurrency=3, max_cost=2 * PRICE)
     body = await run_one(make_runner(provider), make_deliverer(), receiver, spec=spec)
     assert (body["processed"], body["failed"]) == (2, 3)

@@ -58,8 +58,8 @@ def test_what_is_not_named_keeps_its_repetitions(tmp_path: Path) -> None:
         ("provider_rate_limit = 1", "there is no error provider_rate_limit; those to be repeated"),
         ("provider_timeout = 1", "provider_timeout is never repeated, only provider_rate_limited"),
         ("provider_refused_content = 1", "provider_refused_content is never repeated"),
-        ("provider_server_error = -1", "routing.retries.provider_server_error: should be greater"),
-        ("provider_server_error = 11", "routing.retries.provider_server_error: should be less"),
+        ("provider_server_error = -1", "retries.provider_server_error: should be 0 at least"),
+        ("provider_server_error = 11", "retries.provider_server_error: should be 10 at most"),
     ],
 )
 def test_repetitions_that_cannot_be_are_refused_by_name(

@@ -8,6 +8,7 @@ from imgsvc.errors import InvalidObjectKey
 from imgsvc.storage.keys import (
     MAX_KEY_BYTES,
     BatchKeys,
+    OutputName,
     check_key,
     is_result,
     normal_prefix,
@@ -30,8 +31,24 @@ NAMES = st.one_of(
 INPUT_KEYS = st.builds(lambda folders, name: "/".join([*folders, name]), st.lists(SEGMENTS), NAMES)
 
 
-def batch(output_prefix: str = "output/", input_prefix: str = "input/") -> BatchKeys:
-    return BatchKeys(output_prefix=output_prefix, job_id=JOB, input_prefix=input_prefix)
+class Batch(BatchKeys):
+    """Remembers what it has named, as the record of jobs does."""
+
+    def __init__(
+        self, output_prefix: str = "output/", input_prefix: str = "input/", job_id: str = JOB
+    ) -> None:
+        super().__init__(output_prefix=output_prefix, job_id=job_id, input_prefix=input_prefix)
+        self.named: list[OutputName] = []
+
+    def reserve(self, input_key: str) -> str:
+        self.named.append(self.name(input_key, self))
+        return str(self.named[-1])
+
+    def newest_copy(self, path: str) -> int:
+        return max((name.copy for name in self.named if name.path == path), default=0)
+
+    def has_folder(self, folder: str) -> bool:
+        return any(str(name).startswith(f"{folder}/") for name in self.named)
 
 
 @pytest.mark.parametrize(
@@ -110,17 +127,17 @@ def test_keys_that_are_plain_paths_are_taken(key: str) -> None:
 def test_an_output_keeps_the_folders_of_its_input(
     output_prefix: str, input_prefix: str, input_key: str, expected: str
 ) -> None:
-    assert batch(output_prefix, input_prefix).reserve(input_key) == expected
+    assert Batch(output_prefix, input_prefix).reserve(input_key) == expected
 
 
-def reserve(keys: BatchKeys, *names: str) -> list[str]:
+def reserve(keys: Batch, *names: str) -> list[str]:
     """Reserve for these inputs in turn; return the part of the keys below the job's folder."""
     return [keys.reserve(f"input/{name}").removeprefix(f"output/{JOB}/") for name in names]
 
 
 def test_inputs_that_would_collide_get_numbers() -> None:
     inputs = ["a.jpg", "a.png", "a_modified_2", "b/a.png", "a.webp", "画.png", "像.png"]
-    assert reserve(batch(), *inputs) == [
+    assert reserve(Batch(), *inputs) == [
         "a_modified",
         "a_modified_2",
         "a_modified_2_modified",
@@ -139,20 +156,22 @@ def test_a_folder_named_like_the_manifest_or_what_an_output_may_be_called_gets_a
         "a_modified.jpg/x.png",
         "a_modified.webp/x.png",
         "manifest.json/z.png",
+        "manifest.csv/z.png",
     ]
-    assert reserve(batch(), *inputs) == [
+    assert reserve(Batch(), *inputs) == [
         "a_modified",
         "a_modified.png_2/x_modified",
         "a_modified.png_2/y_modified",
         "a_modified.jpg_2/x_modified",
         "a_modified.webp_2/x_modified",
         "manifest.json_2/z_modified",
+        "manifest.csv_2/z_modified",
     ]
 
 
 def test_a_folder_that_no_output_can_be_called_like_keeps_its_name() -> None:
     inputs = ["a.png", "a_modified/x.png", "a_modified.gif/x.png", "b/manifest.json/x.png"]
-    assert reserve(batch(), *inputs) == [
+    assert reserve(Batch(), *inputs) == [
         "a_modified",
         "a_modified/x_modified",
         "a_modified.gif/x_modified",
@@ -162,27 +181,28 @@ def test_a_folder_that_no_output_can_be_called_like_keeps_its_name() -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
 def test_an_output_that_may_be_called_like_a_folder_gets_a_number(extension: str) -> None:
-    assert reserve(batch(), f"a_modified.{extension}/x.png", "a.png") == [
+    assert reserve(Batch(), f"a_modified.{extension}/x.png", "a.png") == [
         f"a_modified.{extension}/x_modified",
         "a_modified_2",
     ]
 
 
-def test_the_manifest_lies_beside_the_outputs() -> None:
-    assert batch("out").manifest_key == f"out/{JOB}/manifest.json"
+def test_the_manifests_lie_beside_the_outputs() -> None:
+    assert Batch("out").manifest_key == f"out/{JOB}/manifest.json"
+    assert Batch("out").table_key == f"out/{JOB}/manifest.csv"
 
 
 @pytest.mark.parametrize("prefix", ["..", "a/../..", "x" * 600, "a\0", "\ud800"])
 def test_an_output_prefix_that_leaves_the_bucket_or_is_too_long_is_refused(prefix: str) -> None:
     with pytest.raises(InvalidObjectKey):
-        batch(prefix)
+        Batch(prefix)
 
 
 @given(st.lists(st.tuples(INPUT_KEYS, st.sampled_from(["png", "jpg", "webp"])), max_size=40))
 def test_outputs_are_valid_apart_and_hold_no_file_that_is_also_a_folder(
     inputs: list[tuple[str, str]],
 ) -> None:
-    keys = batch("out/" + "p" * 200)
+    keys = Batch("out/" + "p" * 200)
     outputs = [f"{keys.reserve(key)}.{extension}" for key, extension in inputs]
     outputs.append(keys.manifest_key)
     assert len(set(outputs)) == len(outputs)
@@ -197,13 +217,13 @@ def test_outputs_are_valid_apart_and_hold_no_file_that_is_also_a_folder(
 
 @given(st.lists(INPUT_KEYS, max_size=20))
 def test_the_same_inputs_get_the_same_names_again(inputs: list[str]) -> None:
-    first, second = batch(), batch()
+    first, second = Batch(), Batch()
     for key in inputs:
         assert first.reserve(key) == second.reserve(key)
 
 
 def test_a_thousand_inputs_of_one_name_are_numbered_in_turn() -> None:
-    outputs = reserve(batch(), *(f"{chr(0x4E00 + n)}.png" for n in range(1000)))
+    outputs = reserve(Batch(), *(f"{chr(0x4E00 + n)}.png" for n in range(1000)))
     assert outputs[-1] == "image_modified_1000"
 
 
@@ -216,6 +236,7 @@ def test_a_thousand_inputs_of_one_name_are_numbered_in_turn() -> None:
         f"{JOB}/a_modified.png",
         f"{JOB}/manifest.json",
         f"output/{JOB}/manifest.json",
+        f"output/{JOB}/manifest.csv",
     ],
 )
 def test_a_result_is_known_by_its_form(key: str) -> None:
@@ -251,8 +272,9 @@ def test_what_only_resembles_a_result_is_none(key: str) -> None:
 def test_every_key_that_is_made_here_is_known_as_a_result(
     job_id: uuid.UUID, filename: str, inputs: list[str]
 ) -> None:
-    keys = BatchKeys(output_prefix="out", job_id=str(job_id), input_prefix="")
+    keys = Batch("out", "", str(job_id))
     assert is_result(keys.manifest_key)
+    assert is_result(keys.table_key)
     for extension in ("png", "jpg", "webp"):
         assert is_result(result_key(str(job_id), filename, extension))
         assert all(is_result(f"{keys.reserve(key)}.{extension}") for key in inputs)

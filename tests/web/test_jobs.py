@@ -241,13 +241,14 @@ async def test_a_cancelled_batch_begins_no_further_image_and_counts_what_is_ther
     callback = (await alone.receiver.next()).json
     assert callback["status"] == "cancelled"
     counters = ("processed", "failed", "fallback_local", "total_files_processed")
-    assert [callback[name] for name in counters] == [1, 1, 0, 1]
+    assert [callback[name] for name in counters] == [1, 3, 0, 1]
     assert len(slow.calls) == 2
     _, stored = await alone.get(f"/jobs/{job_id}/result")
     async with alone.session.get(stored["result_url"]) as answer:
         manifest = await answer.json(content_type=None)
     states = {item["input_key"]: item["state"] for item in manifest["items"]}
-    assert states == {"a.png": "processed", "b.png": "failed"}
+    begun = {"a.png": "processed", "b.png": "failed"}
+    assert states == begun | {"c.png": "not_started", "d.png": "not_started"}
 
 
 async def test_a_job_that_is_cancelled_several_times_has_one_callback(

@@ -297,6 +297,7 @@ async def test_a_batch_edits_every_image_of_a_folder_and_counts_exactly(
         "a_modified_2.png",
         "b_modified.png",
         "day 1/a_modified.png",
+        "manifest.csv",
         "manifest.json",
     ]
     manifest = json.loads((root / "manifest.json").read_bytes())

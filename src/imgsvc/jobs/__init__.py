@@ -2,6 +2,7 @@
 
 from imgsvc.jobs.backend import BackendStats, JobBackend, RunLimits
 from imgsvc.jobs.batch import BatchEditor
+from imgsvc.jobs.batch_item import ItemEditor
 from imgsvc.jobs.blobs import BlobFolder, open_blobs
 from imgsvc.jobs.control import JobControl
 from imgsvc.jobs.data_folder import hold
@@ -9,6 +10,7 @@ from imgsvc.jobs.delivery import CallbackDeliverer
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.fetch import FetchConfig, ImageFetcher
 from imgsvc.jobs.freezing import Freezer
+from imgsvc.jobs.manifest_store import ManifestStore
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.spool import Spool
 from imgsvc.jobs.sqlite import SqliteConfig
@@ -30,10 +32,12 @@ __all__ = [
     "Freezer",
     "ImageEditor",
     "ImageFetcher",
+    "ItemEditor",
     "JobAccount",
     "JobBackend",
     "JobControl",
     "JobRunner",
+    "ManifestStore",
     "RunLimits",
     "Spool",
     "Thumbnailer",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from imgsvc.jobs.items import Items
 from imgsvc.jobs.ledger import Ledger
 from imgsvc.jobs.models import (
     BlobRef,
@@ -57,7 +58,8 @@ class Frozen:
 class RunLimits:
     """How much may be under way at the same time."""
 
-    workers: int  # jobs
+    workers: int  # jobs that are no batches
+    batches: int = 4
     callbacks: int = 1024  # deliveries
     callbacks_per_host: int = 8  # deliveries to one host and port
 
@@ -83,10 +85,19 @@ class JobBackend(Protocol):
         """What the calls of jobs cost."""
         ...
 
+    @property
+    def items(self) -> Items:
+        """What becomes of the objects of batches."""
+        ...
+
     async def accept(self, new: NewJob) -> Accepted:
         """Record a new job, or find the one that the same client's key already stands for.
 
-        Raises QueueFull, or IdempotencyKeyReused for a key that came with something else.
+        A batch that is done again begins with the items of the former one: those without
+        an output are to do, the others stay as they are.
+
+        Raises QueueFull, IdempotencyKeyReused for a key that came with something else, or
+        JobNotRetryable for a batch that has nothing left to do, or is being done again.
         """
         ...
 

@@ -1,269 +1,299 @@
-"""Editing every image below a prefix, a few at a time, with a manifest of what became of each."""
+"""Editing every image below a prefix, a few at a time, with a manifest of what became of each.
+
+What is found becomes rows of the record while the first images are being edited, so that
+memory holds no more than what is in work, and a batch goes on where it was stopped.
+"""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TypeAlias
 
 import structlog
 
-from imgsvc.errors import BudgetSpent, ImgsvcError, JobCancelled, NotAnImage, StorageError, describe
-from imgsvc.imaging.admission import ImageGate
-from imgsvc.jobs.blobs import BlobFolder
-from imgsvc.jobs.bodies import Ending, encode
-from imgsvc.jobs.deadline import deadline
-from imgsvc.jobs.manifest import Item, ItemState, Manifest, looks_like_image
-from imgsvc.jobs.metadata import result_metadata
+from imgsvc.errors import (
+    BudgetSpent,
+    DiskRefuses,
+    ImgsvcError,
+    JobCancelled,
+    StorageError,
+    describe,
+)
+from imgsvc.jobs.batch_item import ItemEditor
+from imgsvc.jobs.bodies import MAX_ERROR_LINES, Ending, encode
+from imgsvc.jobs.freezing import persist
+from imgsvc.jobs.items import Found, Item, ItemEnd, Items, ItemState, JobLost
+from imgsvc.jobs.manifest import looks_like_image, shown
+from imgsvc.jobs.manifest_store import ManifestStore
 from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, Spent, StoredResult
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
-from imgsvc.killpoints import KillPoint, around
-from imgsvc.providers import LOCAL, EditRequest, EditResult, EditRouter
-from imgsvc.storage import ObjectInfo, Storage, StorageConfig
+from imgsvc.jobs.summary import Summary
 from imgsvc.storage.keys import BatchKeys, is_result
 
 log = structlog.get_logger(__name__)
 
-# What is to be edited, and the output's key without its extension; None ends a task.
-_Todo: TypeAlias = asyncio.Queue[tuple[ObjectInfo, str] | None]
+PORTION = 500
+"""Objects that go to the record together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchEditor:
     """Does jobs of the kind BATCH."""
 
-    gate: ImageGate
-    router: EditRouter
-    blobs: BlobFolder
-    storage: Storage
-    buckets: StorageConfig
-    item_timeout: float  # seconds one image may take
+    items: Items
+    editor: ItemEditor
+    manifests: ManifestStore
+    slots: asyncio.Semaphore  # of images that all batches together have in work at once
 
     async def run(
         self, job: Job, spec: BatchSpec, story: Story, cancelled: asyncio.Event
     ) -> Ending:
-        """Edit all images, write the manifest, and return the finished callback body.
+        """Begin or carry on a batch, write its manifests, and return the finished callback body.
 
-        Once `cancelled` is set no further image is begun, and those in work are given up.
+        Once `cancelled` is set no further image is begun, and edits under way are given up.
         Once the job's own budget is spent no further image is begun either, but those in
-        work go on. The manifest tells what is there. Raises StorageError if not even the
-        listing works.
+        work go on. The manifests tell what is there. Raises StorageError if not even the
+        listing works, or JobLost.
         """
-        batch = _Batch(editor=self, job=job, spec=spec, story=story)
-        manifest = batch.manifest
-        try:
-            await unless_cancelled(cancelled, batch.edit_all())
-        except JobCancelled:
-            manifest.cancelled = True
-        manifest.spent = story.account.spent
-        if batch.listing_error is not None and not manifest.items:
+        listing = await persist(lambda: self.items.open(job))
+        keys = BatchKeys(
+            output_prefix=spec.output_prefix,
+            job_id=listing.folder,
+            input_prefix=spec.input_prefix,
+        )
+        sums = await persist(lambda: self.items.sums(job.id, lines=0))
+        batch = _Batch(
+            parent=self,
+            job=job,
+            spec=spec,
+            story=story,
+            cancelled=cancelled,
+            is_listed=listing.is_complete,
+            last_key=listing.last_key,
+            total=sums.states.total(),
+            done=sums.states.total() - sums.states[ItemState.PENDING],
+        )
+        await batch.do()
+        summary = await batch.summary()
+        if batch.listing_error is not None and not summary.sums.states.total():
             raise batch.listing_error
-        bucket, key = self.buckets.output_bucket, batch.keys.manifest_key
-        written: StoredResult | None = StoredResult(bucket=bucket, key=key)
-        try:
-            with around(KillPoint.RESULT_STORED):
-                await self.storage.put(
-                    bucket,
-                    key,
-                    await asyncio.to_thread(manifest.to_json),  # as long as the batch is large
-                    content_type="application/json",
-                )
-        except StorageError as exc:
-            log.warning("manifest_not_written", error=describe(exc))
-            manifest.notes.append(f"{key}: {describe(exc)}")
-            written = None
-        body = manifest.callback(output_bucket=bucket)
+        return await self._end(summary, keys)
+
+    async def _end(self, summary: Summary, keys: BatchKeys) -> Ending:
+        """Store the manifests, and return how the batch ended."""
+        bucket = self.editor.buckets.output_bucket
+        where = StoredResult(bucket=bucket, key=keys.manifest_key)
+        is_there = True
+        # Last the one that tells of trouble with the other.
+        for key, store in (
+            (keys.table_key, self.manifests.store_csv),
+            (keys.manifest_key, self.manifests.store_json),
+        ):
+            try:
+                await store(summary, bucket, key)
+            except (StorageError, DiskRefuses) as exc:
+                log.warning("manifest_not_written", key=key, error=describe(exc))
+                summary = summary.with_note(f"{key}: {describe(exc)}")
+                is_there = key != keys.manifest_key
+        body = summary.callback(output_bucket=bucket)
         outcome = Outcome(
-            state=manifest.state,
+            state=summary.state,
             provider=body.provider,
             fallback_reason=body.fallback_reason,
             error=body.error,
-            result=written,
-            cost_unknown=manifest.spent.is_unknown,
+            result=where if is_there else None,
+            cost_unknown=summary.spent.is_unknown,
         )
         return Ending(outcome=outcome, body=encode(body))
 
 
 @dataclass(kw_only=True, slots=True)
 class _Batch:
-    """One run of a batch: `concurrency` tasks take keys from one listing."""
+    """One run of a batch: one task lists objects, `concurrency` tasks take them from the record."""
 
-    editor: BatchEditor
+    parent: BatchEditor
     job: Job
     spec: BatchSpec
     story: Story
-    keys: BatchKeys = field(init=False)
-    manifest: Manifest = field(init=False)
+    cancelled: asyncio.Event
+    is_listed: bool  # whether no more objects will be found
+    last_key: str | None  # the listing goes on behind it
+    total: int  # objects found so far, those that are no images too
+    done: int  # those of them that have ended
+    was_cancelled: bool = False  # before all was done
     listing_error: StorageError | None = None
-    listed: int = 0  # objects found so far, those that are no images too
-    is_listed: bool = False  # whether that is all of them
+    stopped: str | None = None  # why no further image is begun
+    started: float = field(default_factory=monotonic)
+    _found: list[Found] = field(default_factory=list)  # and not in the record yet
+    _recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # they keep their order
+    _more: asyncio.Event = field(default_factory=asyncio.Event)  # was found, or is_listed
 
-    def __post_init__(self) -> None:
-        self.keys = BatchKeys(
+    async def do(self) -> None:
+        """List and edit until nothing is left to do, or nothing more is wanted. Raises JobLost."""
+        is_lost = False
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self.spec.concurrency):
+                    group.create_task(self._work(), name=f"batch-{self.job.id}-{number}")
+                if not self.is_listed:
+                    group.create_task(self._list(), name=f"batch-{self.job.id}-listing")
+        except* JobLost:
+            is_lost = True
+        if is_lost:
+            raise JobLost
+        reason = describe(JobCancelled()) if self.was_cancelled else self.stopped
+        if reason is not None:
+            await persist(lambda: self.parent.items.abandon(self.job, reason))
+
+    async def summary(self) -> Summary:
+        """Add up what has become of the items."""
+        sums = await persist(lambda: self.parent.items.sums(self.job.id, lines=MAX_ERROR_LINES))
+        notes = []
+        if self.listing_error is not None:
+            notes.append(f"{self.spec.input_prefix}: {describe(self.listing_error)}")
+        elif not self.is_listed:
+            notes.append(f"{self.spec.input_prefix}: cancelled before all of it was listed")
+        return Summary(
+            job=self.job,
+            provider=self.spec.asked_for(self.parent.editor.router.catalogue),
             output_prefix=self.spec.output_prefix,
-            job_id=self.job.id,
-            input_prefix=self.spec.input_prefix,
-        )
-        self.manifest = Manifest(
-            job_id=self.job.id,
-            provider=self.spec.asked_for(self.editor.router.catalogue),
-            output_prefix=self.spec.output_prefix,
+            sums=sums,
+            notes=tuple(notes),
+            cancelled=self.was_cancelled,
+            spent=self.story.account.spent,
+            seconds=monotonic() - self.started,
         )
 
-    async def edit_all(self) -> None:
-        """List and edit until the listing is at its end."""
-        # The queue's bound holds the listing back: no more keys wait than are in work.
-        todo: _Todo = asyncio.Queue(maxsize=self.spec.concurrency)
-        async with asyncio.TaskGroup() as group:
-            for number in range(self.spec.concurrency):
-                group.create_task(self._work(todo), name=f"batch-{self.job.id}-{number}")
-            try:
-                await self._list(todo)
-            except StorageError as exc:
-                log.warning("listing_failed", error=describe(exc))
-                self.listing_error = exc
-                self.manifest.notes.append(f"{self.spec.input_prefix}: {describe(exc)}")
-            self.is_listed = True
-            for _ in range(self.spec.concurrency):
-                await todo.put(None)
+    # -- listing --------------------------------------------------------------------------
 
-    async def _list(self, todo: _Todo) -> None:
-        buckets = self.editor.buckets
+    async def _list(self) -> None:
+        try:
+            await unless_cancelled(self.cancelled, self._find())
+        except JobCancelled:
+            self.was_cancelled = True
+            return  # nobody waits for more: all tasks end
+        except StorageError as exc:
+            log.warning("listing_failed", error=describe(exc))
+            self.listing_error = exc
+        self.is_listed = True
+        self._tell_idle()
+
+    async def _find(self) -> None:
+        """Find all there is; a task that has nothing to do brings what is found to the record."""
+        try:
+            async with aclosing(self._objects()) as objects:
+                async for each in objects:
+                    self._found.append(each)
+                    if len(self._found) == PORTION:
+                        await self._record()
+                    elif each.may_be_image:
+                        self._tell_idle()
+        except StorageError:
+            await self._record()
+            raise
+        await self._record(is_last=True)
+
+    async def _objects(self) -> AsyncGenerator[Found]:
+        """Yield what is below the prefix, behind what is in the record already."""
+        buckets = self.parent.editor.buckets
         # What this and earlier jobs have put there is no input, whatever their output prefix.
         one_bucket = buckets.input_bucket == buckets.output_bucket
-        listing = self.editor.storage.list(buckets.input_bucket, self.spec.input_prefix)
-        async for found in listing:
-            if found.key.endswith("/"):
+        listing = self.parent.editor.storage.list(
+            buckets.input_bucket, self.spec.input_prefix, after=self.last_key
+        )
+        async for info in listing:
+            if info.key.endswith("/"):
                 continue  # a folder marker
-            if one_bucket and is_result(found.key):
+            if one_bucket and is_result(info.key):
                 continue
-            self.listed += 1
-            if looks_like_image(found.key) is False:
-                self.manifest.items.append(_skipped(found))
-                continue
-            # Named in the order of the listing, not in that in which the edits end.
-            await todo.put((found, self.keys.reserve(found.key)))
-
-    async def _work(self, todo: _Todo) -> None:
-        while (next_one := await todo.get()) is not None:
-            found, output = next_one
-            if self.manifest.stopped is not None:
-                self.manifest.items.append(self._not_started(found))
-                continue
-            # One for each image: which of them a call was for is told by nothing else.
-            story = replace(self.story, spent=Spent())
-            started = monotonic()
-            item = _failed(found, JobCancelled())  # unless it comes to another end
-            try:
-                item = await self._item(found, output, story)
-            finally:
-                item.cost_usd = story.spent.usd
-                item.cost_unknown = story.spent.is_unknown or None
-                self.manifest.items.append(item)
-            if item.state in {ItemState.SKIPPED, ItemState.NOT_STARTED}:
-                continue
-            item.seconds = round(monotonic() - started, 3)
-            log.info("item_done", key=found.key, state=item.state, seconds=item.seconds)
-            self.story.tell(
-                EventType.ITEM_DONE,
-                key=found.key,
-                state=item.state.value,
-                done=len(self.manifest.items),
-                total=self.listed,
-                listing="done" if self.is_listed else "going_on",
+            yield Found(
+                key=info.key,
+                size=info.size,
+                modified=info.modified,
+                may_be_image=looks_like_image(info.key) is not False,
             )
 
-    async def _item(self, found: ObjectInfo, output: str, story: Story) -> Item:
-        """Edit one image, and return how that went."""
+    async def _record(self, *, is_last: bool = False) -> None:
+        async with self._recording:
+            found, self._found = self._found, []
+            if found or is_last:
+                await persist(lambda: self.parent.items.add(self.job, found, is_last=is_last))
+            self.total += len(found)
+            self.done += sum(not each.may_be_image for each in found)
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+    # -- editing --------------------------------------------------------------------------
+
+    async def _work(self) -> None:
         try:
-            async with deadline(self.editor.item_timeout) as until:
-                return await self._edit(found, output, story, until)
-        except NotAnImage as exc:
-            return _skipped(found) if looks_like_image(found.key) is None else _failed(found, exc)
+            while await self._step():
+                pass
+        except JobCancelled:
+            self.was_cancelled = True
+
+    async def _step(self) -> bool:
+        """Do the next item, or wait for one; return False if there will be none.
+
+        Raises JobCancelled.
+        """
+        was_listed, more = self.is_listed, self._more
+        # All batches wait in one line for each of their images: so they share by turns.
+        async with self.parent.slots:
+            if self.cancelled.is_set():
+                raise JobCancelled
+            if self.stopped is not None:
+                return False
+            item = await persist(lambda: self.parent.items.take(self.job))
+            if item is not None:
+                await self._do(item)
+                return True
+        if was_listed:
+            return False
+        if any(each.may_be_image for each in self._found):
+            await self._record()
+        else:
+            await unless_cancelled(self.cancelled, more.wait())
+        return True
+
+    async def _do(self, item: Item) -> None:
+        # One for each image: which of them a call was for is told by nothing else.
+        story = replace(self.story, spent=Spent())
+        started = monotonic()
+        editor = self.parent.editor
+        try:
+            end = await editor.run(self.job, self.spec, item, story, self.cancelled)
         except BudgetSpent as exc:
-            if exc.of_job:
-                self._stop(exc)
-            is_begun = not exc.of_job or story.spent.calls
-            return _failed(found, exc) if is_begun else self._not_started(found)
-        except ImgsvcError as exc:
-            return _failed(found, exc)
-        except Exception as exc:
-            log.exception("item_crashed", key=found.key)
-            return _failed(found, exc)
-
-    async def _edit(self, found: ObjectInfo, output: str, story: Story, until: float) -> Item:
-        editor = self.editor
-        data = await editor.storage.get(
-            editor.buckets.input_bucket, found.key, max_bytes=editor.gate.limits.max_bytes
+            self._stop(exc)
+            end = ItemEnd(state=ItemState.NOT_STARTED, error=self.stopped)
+        is_tried = end.state not in {ItemState.SKIPPED, ItemState.NOT_STARTED}
+        end = replace(
+            end,
+            seconds=round(monotonic() - started, 3) if is_tried else 0.0,
+            spent=story.spent if story.spent.calls else end.spent,
         )
-        editor.gate.check_header(data)
-        async with editor.blobs.scratch(data) as path:
-            del data  # the file is enough: one copy less while the provider works
-            request = EditRequest(
-                prompt=self.spec.prompt,
-                image=path,
-                info=await editor.gate.inspect(path),
-                filename=found.key.rpartition("/")[2],
-                options=self.spec.options,
-            )
-            with around(KillPoint.PROVIDER_CALLED):
-                result = await editor.router.edit(
-                    request,
-                    fallback_allowed=self.spec.fallback_allowed,
-                    until=until,
-                    observer=story,
-                    account=story.account,
-                )
-        story.edited(result)
-        return await self._store(found, output, result)
-
-    async def _store(self, found: ObjectInfo, output: str, result: EditResult) -> Item:
-        image = result.image
-        key = f"{output}.{image.format.extension}"
-        data = await image.to_bytes()
-        with around(KillPoint.RESULT_STORED):
-            await self.editor.storage.put(
-                self.editor.buckets.output_bucket,
-                key,
-                data,
-                content_type=image.format.media_type,
-                metadata=result_metadata(self.job.id, result, source_key=found.key),
-            )
-        is_local = result.provider == LOCAL
-        state = ItemState.PROCESSED
-        if result.fallback_reason is not None:
-            state = ItemState.FALLBACK_LOCAL if is_local else ItemState.FALLBACK_OTHER
-        return Item(
-            input_key=found.key,
-            output_key=key,
-            state=state,
-            provider=result.provider,
-            model=result.model,
-            fallback_reason=result.fallback_reason,
-            operations=result.operations if is_local else None,
-            ignored=result.ignored if is_local else None,
-            bytes=len(data),
+        await persist(lambda: self.parent.items.end(self.job, item.number, end))
+        self.done += 1
+        if not is_tried:
+            return
+        key = shown(item.key)
+        log.info("item_done", key=key, state=end.state, seconds=end.seconds)
+        self.story.tell(
+            EventType.ITEM_DONE,
+            key=key,
+            state=end.state.value,
+            done=self.done,
+            total=self.total,
+            listing="done" if self.is_listed else "going_on",
         )
 
-    def _stop(self, reason: BudgetSpent) -> None:
+    def _stop(self, reason: ImgsvcError) -> None:
         """Begin no further image."""
-        if self.manifest.stopped is None:
-            self.manifest.stopped = describe(reason)
+        if self.stopped is None:
+            self.stopped = describe(reason)
             log.warning("batch_stopped", reason=reason.message)
-
-    def _not_started(self, found: ObjectInfo) -> Item:
-        reason = self.manifest.stopped
-        return Item(input_key=_shown(found), state=ItemState.NOT_STARTED, error=reason)
-
-
-def _skipped(found: ObjectInfo) -> Item:
-    return Item(input_key=_shown(found), state=ItemState.SKIPPED)
-
-
-def _failed(found: ObjectInfo, exc: Exception) -> Item:
-    return Item(input_key=_shown(found), state=ItemState.FAILED, error=describe(exc))
-
-
-def _shown(found: ObjectInfo) -> str:
-    """Return the key as JSON can hold it; a file's name may have bytes that are not UTF-8."""
-    return found.key.encode(errors="backslashreplace").decode()

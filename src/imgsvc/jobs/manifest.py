@@ -1,18 +1,17 @@
-"""What became of every object of a batch."""
+"""What became of every object of a batch, as its manifests show it, row by row."""
 
-from collections import Counter
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+import asyncio
+import csv
+import io
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from mimetypes import MimeTypes
-from pathlib import PurePosixPath
-from time import monotonic
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
 
-from imgsvc.errors import JobCancelled, describe
-from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback
-from imgsvc.jobs.models import JobState, Spent
+from imgsvc.jobs.items import Item
 
 IMAGE_EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib"}
@@ -37,148 +36,82 @@ def looks_like_image(key: str) -> bool | None:
     return None if known == (None, None) else False
 
 
-class ItemState(StrEnum):
-    """How one object of a batch ended."""
+COLUMNS = (
+    *("input_key", "state", "output_key", "provider", "model", "fallback_reason", "operations"),
+    *("ignored", "error", "bytes", "attempts", "seconds", "cost_usd", "cost_unknown"),
+)
+"""The fields of a row, in order."""
 
-    PROCESSED = "processed"  # edited by the asked-for provider
-    FALLBACK_OTHER = "fallback_other"  # edited by another image API instead
-    FALLBACK_LOCAL = "fallback_local"  # edited by the local engine instead
-    FAILED = "failed"  # an image without an output
-    NOT_STARTED = "not_started"  # as well: the batch had stopped before its turn came
-    SKIPPED = "skipped"  # not an image
-
-
-@dataclass(kw_only=True, slots=True)
-class Item:
-    """One row of the manifest."""
-
-    input_key: str
-    state: ItemState
-    output_key: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    fallback_reason: str | None = None
-    operations: tuple[str, ...] | None = None  # only if the local engine edited it
-    ignored: tuple[str, ...] | None = None  # words of the prompt; as operations
-    error: str | None = None
-    bytes: int | None = None  # of the output
-    seconds: float = 0.0
-    cost_usd: float | None = None  # as far as it is known; None: nothing was called
-    cost_unknown: bool | None = None  # True: that is not all of it
+Rows = AsyncGenerator[Sequence[Item]]
+"""The items of a batch in order, some at a time."""
 
 
-@dataclass(kw_only=True, slots=True)
-class Manifest:
-    """All rows of a batch, and what they add up to."""
+def shown(key: str) -> str:
+    """Return the key as JSON can hold it; a file's name may have bytes that are not UTF-8."""
+    return key.encode(errors="backslashreplace").decode()
 
-    job_id: str
-    provider: str  # the one that was asked for
-    output_prefix: str
-    items: list[Item] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # trouble beside the items, a line each
-    cancelled: bool = False  # it was stopped before all images were done
-    stopped: str | None = None  # why no further image was begun
-    spent: Spent = field(default_factory=Spent)
-    started: float = field(default_factory=monotonic)
 
-    def counts(self) -> Counter[ItemState]:
-        """Return how many items ended in each state."""
-        return Counter(item.state for item in self.items)
+def row(item: Item) -> dict[str, Any]:
+    """Return the row of an item; a field without a value is left out."""
+    end = item.end
+    fields = {
+        "input_key": shown(item.key),
+        "state": end.state.value,
+        "output_key": end.output_key,
+        "provider": end.provider,
+        "model": end.model,
+        "fallback_reason": end.fallback_reason,
+        "operations": end.operations,
+        "ignored": end.ignored,
+        "error": end.error,
+        "bytes": end.bytes,
+        "attempts": item.attempts or None,
+        "seconds": end.seconds,
+        "cost_usd": end.spent.usd,
+        "cost_unknown": end.spent.is_unknown or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
-    @property
-    def state(self) -> JobState:
-        """The batch's final state."""
-        if self.cancelled:
-            return JobState.CANCELLED
-        counts = self.counts()
-        fallback = counts[ItemState.FALLBACK_LOCAL] + counts[ItemState.FALLBACK_OTHER]
-        failed = counts[ItemState.FAILED] + counts[ItemState.NOT_STARTED]
-        if failed and not counts[ItemState.PROCESSED] + fallback:
-            return JobState.FAILED
-        if failed or self.notes or fallback:
-            return JobState.COMPLETED_WITH_ERRORS
-        return JobState.COMPLETED
 
-    def error_lines(self) -> list[str]:
-        """Return a line for each trouble: failures first, then what was skipped."""
-        failed = [
-            f"{item.input_key}: {item.error}"
-            for item in self.items
-            if item.state is ItemState.FAILED
-        ]
-        skipped = [
-            f"{item.input_key}: skipped, not an image"
-            for item in self.items
-            if item.state is ItemState.SKIPPED
-        ]
-        return self.notes + self._stop_line() + failed + skipped
+async def json_parts(head: Mapping[str, Any], rows: Rows) -> AsyncGenerator[bytes]:
+    """Yield manifest.json: the head's fields, and `items` with a line for each row."""
+    yield orjson.dumps(head, option=orjson.OPT_INDENT_2).removesuffix(b"\n}") + b',\n  "items": ['
+    is_first = True
+    async for items in rows:
+        lines = b",".join(b"\n    " + orjson.dumps(row(item)) for item in items)
+        yield lines if is_first else b"," + lines
+        is_first = False
+    yield b"]\n}\n" if is_first else b"\n  ]\n}\n"
 
-    def _stop_line(self) -> list[str]:
-        """Return one line for all images that were not begun."""
-        count = self.counts()[ItemState.NOT_STARTED]
-        total = self.counters()["total_files"]
-        return [f"{count} of {total} images were not begun: {self.stopped}"] if count else []
 
-    def counters(self) -> dict[str, int]:
-        """Return the counters of the callback; that of other image APIs only if there are any."""
-        counts = self.counts()
-        processed = counts[ItemState.PROCESSED]
-        failed = counts[ItemState.FAILED] + counts[ItemState.NOT_STARTED]
-        local, other = counts[ItemState.FALLBACK_LOCAL], counts[ItemState.FALLBACK_OTHER]
-        counters = {
-            "total_files": processed + local + other + failed,
-            "processed": processed,
-            "failed": failed,
-            "fallback_local": local,
-            "fallback_other": other,
-            "total_files_processed": processed + local + other,
-        }
-        return {
-            name: count for name, count in counters.items() if count or name != "fallback_other"
-        }
+async def csv_parts(rows: Rows) -> AsyncGenerator[bytes]:
+    """Yield manifest.csv: a line of names and one for each row; lists have `; ` between words."""
+    yield _csv([COLUMNS])
+    async for items in rows:
+        yield _csv([[_cell(row(item).get(name)) for name in COLUMNS] for item in items])
 
-    def callback(self, *, output_bucket: str) -> BatchCallback:
-        """Return the body of the batch's callback."""
-        reasons = Counter(item.fallback_reason for item in self.items if item.fallback_reason)
-        lines = self.error_lines()
-        state = self.state
-        error = self.stopped
-        if state is JobState.FAILED and error is None:
-            first = next(item for item in self.items if item.state is ItemState.FAILED)
-            error = f"BatchFailed: no image gave an output. The first reason: {first.error}"
-        if state is JobState.CANCELLED:
-            error = describe(JobCancelled())
-        return BatchCallback.model_validate(
-            {
-                "status": state.value,
-                "job_id": self.job_id,
-                **self.counters(),
-                "duration_seconds": round(monotonic() - self.started, 3),
-                "output_bucket": output_bucket,
-                "output_prefix": self.output_prefix,
-                "errors": lines[:MAX_ERROR_LINES],
-                "provider": self.provider,
-                "fallback": bool(reasons),
-                "fallback_reason": reasons.most_common(1)[0][0] if reasons else None,
-                "error": error,
-                **self.spent.shown,
-            }
-        )
 
-    def to_json(self) -> bytes:
-        """Return manifest.json: the counters, and one row an object in key order."""
-        rows = sorted(self.items, key=lambda item: item.input_key)
-        document: dict[str, Any] = {
-            "job_id": self.job_id,
-            "status": self.state.value,
-            **self.counters(),
-            "not_started": self.counts()[ItemState.NOT_STARTED],
-            "skipped": self.counts()[ItemState.SKIPPED],
-            **{name: value for name, value in self.spent.shown.items() if value is not None},
-            "notes": self.notes,
-            "items": [
-                {name: value for name, value in asdict(row).items() if value is not None}
-                for row in rows
-            ],
-        }
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+async def write_file(path: Path, parts: AsyncGenerator[bytes]) -> None:
+    """Write a file part by part. Raises OSError."""
+    async with aclosing(parts):
+        with await asyncio.to_thread(path.open, "wb") as file:
+            async for part in parts:
+                await asyncio.to_thread(file.write, part)
+
+
+def _csv(lines: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(lines)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return "; ".join(value)
+        case _:
+            return str(value)

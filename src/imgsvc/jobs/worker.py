@@ -16,6 +16,7 @@ from imgsvc.jobs.bodies import Ending, unfinished
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.freezing import DISK_RETRY, Freezer, persist
+from imgsvc.jobs.items import JobLost
 from imgsvc.jobs.models import BatchSpec
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.stopping import unless_cancelled
@@ -34,7 +35,18 @@ class WorkersConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    count: int = Field(8, ge=1, le=1024, description="Workers: jobs in work at once.")
+    count: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        description="Single images in work at once; besides, as many of all batches together.",
+    )
+    batches: int = Field(
+        4,
+        ge=1,
+        le=1024,
+        description="Batches in work at once; each of their images waits for its turn.",
+    )
     job_timeout: float = Field(
         600,
         gt=0,
@@ -117,7 +129,9 @@ class JobRunner:
 
     async def _work(self, claim: Claim, account: JobAccount) -> Ending:
         job = claim.job
-        if job.attempt - job.interruptions > self.config.max_attempts:
+        # A batch gives up its images first: one more attempt is for that.
+        most = self.config.max_attempts + isinstance(job.spec, BatchSpec)
+        if job.attempt - job.interruptions > most:
             log.error("job_poisoned", attempt=job.attempt)
             return self._unfinished(account, JobPoisoned())
         story = Story(
@@ -132,7 +146,7 @@ class JobRunner:
             async with deadline(self.config.job_timeout) as until:
                 work = self.images.run(job, job.spec, story, until=until)
                 return await unless_cancelled(claim.cancelled, work)
-        except JobCancelled as exc:
+        except (JobCancelled, JobLost) as exc:
             return self._unfinished(account, exc)
         except ImgsvcError as exc:
             log.warning("job_failed", code=exc.code, error=describe(exc))

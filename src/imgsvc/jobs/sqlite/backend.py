@@ -32,6 +32,7 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.sqlite import changes, queries
 from imgsvc.jobs.sqlite.hand_out import RETRY
+from imgsvc.jobs.sqlite.items import SqliteItems, forget_portion
 from imgsvc.jobs.sqlite.ledger import SqliteLedger, lose_track
 from imgsvc.jobs.sqlite.memory import Memory
 from imgsvc.jobs.sqlite.writer import Database, Transaction
@@ -47,6 +48,7 @@ class SqliteBackend:
 
     def __init__(self, database: Database, *, max_queued: int) -> None:
         self.ledger = SqliteLedger(database)
+        self.items = SqliteItems(database)
         self._database = database
         self._max_queued = max_queued
         self._arriving = 0  # jobs on their way to the disk
@@ -206,14 +208,14 @@ class SqliteBackend:
             async with asyncio.TaskGroup() as group:
                 deliveries = self._memory.deliveries.run(group, deliver, limits)
                 group.create_task(deliveries, name="deliveries")
-                await self._memory.jobs.run(group, process, limits.workers)
+                await self._memory.feeds.run(group, process, limits)
         finally:
             with suppress(DiskRefuses):  # the next start does it
                 await self._database.call(partial(self._put_back, orderly=True))
 
     async def drain(self) -> None:
         """Hand out no more jobs, and wait until those in work, and what is due, are done."""
-        self._memory.jobs.close()
+        self._memory.feeds.close()
         while not self._memory.is_drained:
             self._memory.moved.clear()
             await self._memory.moved.wait()
@@ -222,6 +224,9 @@ class SqliteBackend:
 
     async def forget(self, *, before: datetime, limit: int) -> Sequence[str]:
         """Remove settled jobs that ended earlier, and return the keys of their blobs."""
+        # A large batch has very many items.
+        while await self._database.call(lambda tx: forget_portion(tx, before)):
+            pass
 
         def run(tx: Transaction) -> Sequence[str]:
             keys, callbacks = changes.forget(tx, before, limit)

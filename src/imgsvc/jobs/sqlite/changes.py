@@ -16,6 +16,7 @@ from yarl import URL
 from imgsvc.errors import CallbackNotSettled, IdempotencyKeyReused, JobNotFound
 from imgsvc.jobs.backend import Accepted, Frozen
 from imgsvc.jobs.models import (
+    BatchSpec,
     CallbackAttempt,
     CallbackState,
     EventType,
@@ -25,6 +26,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.moves import callback_sources, sources
+from imgsvc.jobs.sqlite import items
 from imgsvc.jobs.sqlite.rows import dump_blob, dump_data, dump_outcome, dump_spec, to_job
 from imgsvc.jobs.sqlite.writer import Transaction
 
@@ -70,6 +72,8 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
     job = _job(row)
     for blob in new.spec.blobs:
         tx.execute("INSERT INTO blobs (key, job) VALUES (?, ?)", (blob.key, job.seq))
+    if job.retry_of is not None and isinstance(job.spec, BatchSpec):
+        items.go_on(tx, job.retry_of, job.seq)
     add_event(tx, job.seq, EventType.QUEUED, {"retry_of": job.retry_of})
     return Accepted(job=job, is_new=True)
 
@@ -121,13 +125,18 @@ def cancel(
 
 
 def put_back(tx: Transaction, *, orderly: bool) -> list[Job]:
-    """Queue what is running: its worker is gone; after a crash, not in an `orderly` way."""
+    """Queue what is running: its worker is gone; after a crash, not in an `orderly` way.
+
+    A batch that has got on meanwhile is not to blame for the crash; each of its images has
+    attempts of its own.
+    """
     rows = tx.execute(
-        "UPDATE jobs SET state = 'queued', interruptions = interruptions + ?"
-        " WHERE state = 'running' RETURNING *",
+        "UPDATE jobs SET state = 'queued', interruptions = interruptions + (? OR EXISTS"
+        " (SELECT 1 FROM batches WHERE job = seq AND got_on)) WHERE state = 'running' RETURNING *",
         (int(orderly),),
     ).fetchall()
     for row in rows:
+        items.put_back(tx, row["seq"], orderly=orderly)
         reason = "service_stopped" if orderly else "service_crashed"
         add_event(tx, row["seq"], EventType.QUEUED, {"reason": reason})
     return [to_job(row) for row in rows]
@@ -221,6 +230,8 @@ def forget(tx: Transaction, before: datetime, limit: int) -> tuple[list[str], li
         ("events", "job"),
         ("attempts", "job"),
         ("calls", "job"),
+        ("batches", "job"),
+        ("items", "job"),
         ("jobs", "seq"),
     ):
         tx.execute(f"DELETE FROM {table} WHERE {column} {of_these}", (among,))
@@ -254,6 +265,7 @@ def _end(outcome: Outcome, callback: Frozen) -> tuple[Any, ...]:
 
 def _ended(tx: Transaction, row: Any, outcome: Outcome) -> Job:
     job = to_job(row)
+    items.close(tx, job.seq, outcome.error)
     if not outcome.keeps_inputs:
         tx.execute("DELETE FROM blobs WHERE job = ?", (job.seq,))
     if job.callback_body is not None:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from imgsvc.errors import DiskRefuses
 from imgsvc.jobs.backend import Deliver, Process, RunLimits
 from imgsvc.jobs.fairness import FairLane, FairOrder
-from imgsvc.jobs.models import Job
+from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.sqlite import queries
 from imgsvc.jobs.sqlite.writer import Database
 
@@ -28,12 +29,16 @@ class JobFeed:
     """Feeds a bounded queue from the record, one job for each worker that has nothing to do.
 
     A job is chosen only when a worker is free: until then a more urgent one, or one of
-    another client, can still come first.
+    another client, can still come first. Batches have a feed and workers of their own:
+    nothing else waits for a worker that is busy with one for hours.
     """
 
-    def __init__(self, database: Database, settled: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, settled: Callable[[], None], *, of_batches: bool
+    ) -> None:
         self._database = database
         self._settled = settled  # called when something has ended that a drain waits for
+        self._of_batches = of_batches
         self.order = FairOrder()
         self._lanes: dict[str, FairLane] = {}  # of the jobs on their way to a worker
         self._changed = asyncio.Event()
@@ -63,7 +68,8 @@ class JobFeed:
         waiting: asyncio.Queue[str] = asyncio.Queue(maxsize=workers)
         idle = asyncio.Semaphore(0)
         for number in range(workers):
-            group.create_task(self._work(waiting, idle, process), name=f"worker-{number}")
+            name = f"batch-worker-{number}" if self._of_batches else f"worker-{number}"
+            group.create_task(self._work(waiting, idle, process), name=name)
         while True:
             await idle.acquire()
             waiting.put_nowait(await self._next())
@@ -90,7 +96,12 @@ class JobFeed:
                 continue
             try:
                 job_id = await self._database.call(
-                    lambda tx, lane=lane: queries.next_in_lane(tx, lane, self._lanes)  # type: ignore[misc]  # mypy cannot tell a default's type
+                    partial(
+                        queries.next_in_lane,
+                        lane=lane,
+                        of_batches=self._of_batches,
+                        besides=self._lanes,
+                    )
                 )
             except DiskRefuses:
                 job_id = None
@@ -100,6 +111,42 @@ class JobFeed:
             # Cancelled in the meantime, or the disk refuses.
             self.order.give_back(lane)
             await asyncio.sleep(RETRY)
+
+
+class JobFeeds:
+    """The two feeds, as one."""
+
+    def __init__(self, database: Database, settled: Callable[[], None]) -> None:
+        self._by_kind = {
+            of_batches: JobFeed(database, settled, of_batches=of_batches)
+            for of_batches in (False, True)
+        }
+
+    @property
+    def under_way(self) -> int:
+        """How many jobs are with workers that have not claimed them yet."""
+        return sum(feed.under_way for feed in self._by_kind.values())
+
+    def close(self) -> None:
+        """Hand out no more jobs."""
+        for feed in self._by_kind.values():
+            feed.close()
+
+    def waiting(self, waiting: Mapping[bool, Mapping[FairLane, int]]) -> None:
+        """Take note of what is queued at the start."""
+        for of_batches, lanes in waiting.items():
+            for lane, count in lanes.items():
+                self._by_kind[of_batches].order.join(lane, count)
+
+    def of(self, job: Job) -> JobFeed:
+        """Return the feed that a job belongs to."""
+        return self._by_kind[isinstance(job.spec, BatchSpec)]
+
+    async def run(self, group: asyncio.TaskGroup, process: Process, limits: RunLimits) -> None:
+        """Start the workers in the group, and feed them until cancelled."""
+        batches = self._by_kind[True].run(group, process, limits.batches)
+        group.create_task(batches, name="batch-feed")
+        await self._by_kind[False].run(group, process, limits.workers)
 
 
 class DeliveryFeed:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from imgsvc.jobs.backend import BackendStats, Claim
 from imgsvc.jobs.models import CallbackState, Job, JobState
-from imgsvc.jobs.sqlite.hand_out import DeliveryFeed, JobFeed
+from imgsvc.jobs.sqlite.hand_out import DeliveryFeed, JobFeeds
 from imgsvc.jobs.sqlite.queries import Standing
 from imgsvc.jobs.sqlite.writer import Database
 
@@ -20,7 +20,7 @@ class Memory:
 
     def __init__(self, database: Database) -> None:
         self.moved = asyncio.Event()  # set by whatever may end a drain
-        self.jobs = JobFeed(database, self.moved.set)
+        self.feeds = JobFeeds(database, self.moved.set)
         self.deliveries = DeliveryFeed(database, self.moved.set)
         self._states: Counter[JobState] = Counter()
         self._callbacks: Counter[CallbackState] = Counter()
@@ -40,7 +40,7 @@ class Memory:
     @property
     def is_drained(self) -> bool:
         """Whether no job is in work, and no callback on its way or due."""
-        busy = self._states[JobState.RUNNING] or self.jobs.under_way
+        busy = self._states[JobState.RUNNING] or self.feeds.under_way
         return not busy and self.deliveries.is_idle
 
     @contextmanager
@@ -65,8 +65,7 @@ class Memory:
     def begin_with(self, standing: Standing) -> None:
         """Take stock of what the file holds at the start."""
         self._states, self._callbacks = standing.states, standing.callbacks
-        for lane, count in standing.waiting.items():
-            self.jobs.order.join(lane, count)
+        self.feeds.waiting(standing.waiting)
         if self._callbacks[CallbackState.PENDING]:
             self.deliveries.wake()
 
@@ -74,7 +73,7 @@ class Memory:
         """Count a new job."""
         self._states[JobState.QUEUED] += 1
         self._callbacks[CallbackState.NONE] += 1
-        self.jobs.joined(job)
+        self.feeds.of(job).joined(job)
         self.tell(job.id)
 
     def claimed(self, claim: Claim) -> None:
@@ -82,7 +81,7 @@ class Memory:
         job = claim.job
         self._states[JobState.QUEUED] -= 1
         self._states[JobState.RUNNING] += 1
-        self.jobs.left(job)
+        self.feeds.of(job).left(job)
         self._claims[job.id] = claim.cancelled
         if job.cancel_requested:  # of the worker before a crash
             claim.cancelled.set()
@@ -91,7 +90,7 @@ class Memory:
     def cancelled(self, job: Job, *, ended: bool) -> None:
         """Count a job whose cancellation ended it, or tell its worker to stop."""
         if ended:
-            self.jobs.left(job)
+            self.feeds.of(job).left(job)
             self.ended(job, JobState.QUEUED)
         elif job.state is JobState.RUNNING and job.id in self._claims:
             self._claims[job.id].set()
@@ -117,7 +116,7 @@ class Memory:
         self._states[JobState.RUNNING] -= 1
         self._states[JobState.QUEUED] += 1
         self._claims.pop(job.id, None)
-        self.jobs.joined(job)
+        self.feeds.of(job).joined(job)
         self.tell(job.id)
 
     def forgotten(self, callbacks: list[CallbackState]) -> None:

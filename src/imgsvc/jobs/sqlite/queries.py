@@ -28,7 +28,7 @@ class Standing:
 
     states: Counter[JobState]
     callbacks: Counter[CallbackState]
-    waiting: dict[FairLane, int]
+    waiting: dict[bool, dict[FairLane, int]]  # batches are True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,18 +39,24 @@ class Due:
     next_at: datetime | None
 
 
+_IS_BATCH = "(kind = 'batch')"  # as in the index of what waits
+
+
 def standing(tx: Transaction) -> Standing:
     """Count all there is."""
     states = tx.execute("SELECT state, count(*) FROM jobs GROUP BY state")
     callbacks = tx.execute("SELECT callback_state, count(*) FROM jobs GROUP BY callback_state")
-    waiting = tx.execute(
-        "SELECT priority, client, count(*) FROM jobs WHERE state = 'queued'"
-        " GROUP BY priority, client"
+    rows = tx.execute(
+        f"SELECT {_IS_BATCH}, priority, client, count(*) FROM jobs WHERE state = 'queued'"
+        " GROUP BY 1, 2, 3"
     )
+    waiting: dict[bool, dict[FairLane, int]] = {False: {}, True: {}}
+    for of_batches, priority, client, count in rows:
+        waiting[bool(of_batches)][priority, client] = count
     return Standing(
         states=Counter({JobState(state): count for state, count in states}),
         callbacks=Counter({CallbackState(state): count for state, count in callbacks}),
-        waiting={(priority, client): count for priority, client, count in waiting},
+        waiting=waiting,
     )
 
 
@@ -80,12 +86,14 @@ def list_jobs(tx: Transaction, wanted: JobFilter, before: int | None, limit: int
     ]
 
 
-def next_in_lane(tx: Transaction, lane: FairLane, besides: Collection[str]) -> str | None:
+def next_in_lane(
+    tx: Transaction, *, lane: FairLane, of_batches: bool, besides: Collection[str]
+) -> str | None:
     """Return the id of the first job that waits in the lane, apart from some."""
     row = tx.one(
-        "SELECT id FROM jobs WHERE state = 'queued' AND priority = ? AND client = ?"
-        " AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT 1",
-        (*lane, json.dumps(list(besides))),
+        f"SELECT id FROM jobs WHERE state = 'queued' AND {_IS_BATCH} = ? AND priority = ?"
+        " AND client = ? AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT 1",
+        (int(of_batches), *lane, json.dumps(list(besides))),
     )
     return None if row is None else str(row["id"])
 

@@ -138,6 +138,45 @@ CREATE TABLE days (
 ) WITHOUT ROWID
 """
 
+# Keys of objects are bytes: a file's name need not be UTF-8.
+_BATCHES = """
+CREATE TABLE batches (
+    job INTEGER PRIMARY KEY,  -- its seq
+    folder TEXT NOT NULL,  -- id of the job in whose output folder the results are
+    last_key BLOB,  -- the listing goes on behind it
+    is_listed INTEGER NOT NULL DEFAULT 0,  -- whether that is all
+    got_on INTEGER NOT NULL DEFAULT 0  -- whether the newest attempt has listed or ended anything
+)
+"""
+
+_ITEMS = """
+CREATE TABLE items (
+    job INTEGER,  -- its seq
+    number INTEGER,  -- from 1 in each job, in the order of the listing
+    key BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    modified REAL NOT NULL,
+    path TEXT,  -- the output's key without number and extension; NULL: no image
+    copy INTEGER,  -- its number
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    interruptions INTEGER NOT NULL DEFAULT 0,  -- attempts that ended with an orderly stop
+    output_key TEXT,
+    provider TEXT,
+    model TEXT,
+    fallback_reason TEXT,
+    operations TEXT,
+    ignored TEXT,
+    error TEXT,
+    bytes INTEGER,
+    seconds REAL NOT NULL DEFAULT 0,
+    calls INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER NOT NULL DEFAULT 0,
+    unknown_calls INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, number)
+) WITHOUT ROWID
+"""
+
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         _JOBS,
@@ -154,6 +193,19 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX calls_under_way ON calls (id) WHERE state = 'reserved'",
         _USAGE_DAYS,
         _DAYS,
+    ),
+    (
+        _BATCHES,
+        _ITEMS,
+        "CREATE UNIQUE INDEX items_by_output ON items (job, path, copy) WHERE path IS NOT NULL",
+        "CREATE INDEX items_by_state ON items (job, state, number)",
+        # Batches and single images wait apart.
+        "DROP INDEX jobs_waiting",
+        """
+        CREATE INDEX jobs_waiting ON jobs (kind = 'batch', priority, client, seq)
+        WHERE state = 'queued'
+        """,
+        "CREATE INDEX jobs_by_retry ON jobs (retry_of) WHERE retry_of IS NOT NULL",
     ),
 )
 """Statements that lead from version n to n + 1."""

@@ -1,0 +1,141 @@
+"""The items of batches: what becomes of each object, kept in the record beside the jobs.
+
+A batch that is stopped at any instant goes on with what is here.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from imgsvc.jobs.models import Job, Spent
+
+
+class ItemState(StrEnum):
+    """Where one object of a batch stands; all but the first two are final."""
+
+    PENDING = "pending"  # an image whose turn has not come
+    RUNNING = "running"  # an image in work
+    PROCESSED = "processed"  # edited by the asked-for provider
+    FALLBACK_OTHER = "fallback_other"  # edited by another image API instead
+    FALLBACK_LOCAL = "fallback_local"  # edited by the local engine instead
+    FAILED = "failed"  # an image without an output
+    NOT_STARTED = "not_started"  # as well: the batch had stopped before its turn came
+    SKIPPED = "skipped"  # not an image
+
+
+class JobLost(Exception):
+    """This worker no longer holds the job: what it does counts for nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """An object as the listing has it."""
+
+    key: str  # may have lone surrogates, of a file name that is not UTF-8
+    size: int  # bytes
+    modified: datetime
+    may_be_image: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """How far a batch has listed its objects."""
+
+    folder: str  # id of the job whose output folder is used: a job that is done again keeps it
+    last_key: str | None  # the listing goes on behind it
+    is_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemEnd:
+    """How one item ended."""
+
+    state: ItemState
+    output_key: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    fallback_reason: str | None = None
+    operations: tuple[str, ...] | None = None  # only if the local engine edited it
+    ignored: tuple[str, ...] | None = None  # words of the prompt; as operations
+    error: str | None = None
+    bytes: int | None = None  # of the output
+    seconds: float = 0.0
+    spent: Spent = field(default_factory=Spent)  # by the attempt that ended it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One object of a batch."""
+
+    number: int  # from 1, in the order of the listing
+    key: str
+    size: int  # bytes
+    output: str | None  # the output's key without extension; None: it is no image
+    attempts: int  # how often it was begun
+    interruptions: int  # attempts that ended with an orderly stop of the service
+    end: ItemEnd  # as far as it has come: its state always counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemFilter:
+    """Which items a list shows."""
+
+    job_id: str
+    state: ItemState | None = None  # None is all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemSums:
+    """What the items of a batch add up to."""
+
+    states: Counter[ItemState]
+    fallback_reasons: Counter[str]
+    stopped: str | None  # why images were not started, if any were not
+    failed: Sequence[Item]  # the first ones
+    skipped: Sequence[Item]  # the first ones
+
+
+class Items(Protocol):
+    """Keeps the items of batches durably.
+
+    `job` is the claimed job, whose attempt fences its worker: all that take one raise
+    JobLost, and change nothing, if it is not running with this attempt. All raise
+    DiskRefuses while the disk takes nothing.
+    """
+
+    async def open(self, job: Job) -> Listing:
+        """Begin or carry on a batch; what its lost worker had in work is pending again."""
+        ...
+
+    async def add(self, job: Job, found: Sequence[Found], *, is_last: bool) -> None:
+        """Add what was listed behind all before; `is_last` if that is all there is.
+
+        Images are pending and have their outputs named; what is none is skipped.
+        """
+        ...
+
+    async def take(self, job: Job) -> Item | None:
+        """Begin the first pending item, and return it as it was; None if there is none."""
+        ...
+
+    async def end(self, job: Job, number: int, end: ItemEnd) -> None:
+        """End an item that was begun."""
+        ...
+
+    async def abandon(self, job: Job, error: str) -> None:
+        """End what is pending or in work as not started, for this reason."""
+        ...
+
+    async def sums(self, job_id: str, *, lines: int) -> ItemSums:
+        """Add up the items, with so many of those that failed or were skipped."""
+        ...
+
+    async def page(self, wanted: ItemFilter, *, after: int, limit: int) -> Sequence[Item]:
+        """Return at most `limit` items with a number above `after`, in order.
+
+        Raises JobNotFound.
+        """
+        ...

@@ -1,0 +1,74 @@
+"""Between rows of the table `items` and what they stand for."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from imgsvc.jobs.items import Item, ItemEnd, ItemState
+from imgsvc.jobs.models import Spent
+from imgsvc.storage.keys import OutputName
+
+
+def to_item(row: sqlite3.Row) -> Item:
+    """Return the item of a row."""
+    path = row["path"]
+    end = ItemEnd(
+        state=ItemState(row["state"]),
+        output_key=row["output_key"],
+        provider=row["provider"],
+        model=row["model"],
+        fallback_reason=row["fallback_reason"],
+        operations=_loaded(row["operations"]),
+        ignored=_loaded(row["ignored"]),
+        error=row["error"],
+        bytes=row["bytes"],
+        seconds=row["seconds"],
+        spent=Spent(calls=row["calls"], cost=row["cost"], unknown_calls=row["unknown_calls"]),
+    )
+    return Item(
+        number=row["number"],
+        key=decoded(row["key"]),
+        size=row["size"],
+        output=None if path is None else str(OutputName(path=path, copy=row["copy"])),
+        attempts=row["attempts"],
+        interruptions=row["interruptions"],
+        end=end,
+    )
+
+
+def end_values(end: ItemEnd) -> Mapping[str, Any]:
+    """Return the columns that tell how an item ended."""
+    return {
+        "state": end.state,
+        "output_key": end.output_key,
+        "provider": end.provider,
+        "model": end.model,
+        "fallback_reason": end.fallback_reason,
+        "operations": _dumped(end.operations),
+        "ignored": _dumped(end.ignored),
+        "error": end.error,
+        "bytes": end.bytes,
+        "seconds": end.seconds,
+        "calls": end.spent.calls,
+        "cost": end.spent.cost,
+        "unknown_calls": end.spent.unknown_calls,
+    }
+
+
+def encoded(key: str) -> bytes:
+    """Return an object's key as it is kept; a file's name need not be UTF-8, as text has to be."""
+    return key.encode(errors="surrogateescape")
+
+
+def decoded(key: bytes) -> str:
+    """Return the key that is kept so."""
+    return key.decode(errors="surrogateescape")
+
+
+def _dumped(words: tuple[str, ...] | None) -> str | None:
+    return None if words is None else json.dumps(words)
+
+
+def _loaded(words: str | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(json.loads(words))

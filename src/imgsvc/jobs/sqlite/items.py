@@ -1,0 +1,307 @@
+"""The items of batches, in the same file as the jobs: see the protocol `Items`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from imgsvc.errors import JobNotFound, JobNotRetryable
+from imgsvc.jobs.items import (
+    Found,
+    Item,
+    ItemEnd,
+    ItemFilter,
+    ItemState,
+    ItemSums,
+    JobLost,
+    Listing,
+)
+from imgsvc.jobs.models import BatchSpec, Job
+from imgsvc.jobs.sqlite.item_rows import decoded, encoded, end_values, to_item
+from imgsvc.jobs.sqlite.writer import Database, Transaction
+from imgsvc.storage.keys import BatchKeys
+
+PORTION = 5000
+"""Items that are changed or removed in one transaction: jobs wait behind it."""
+
+_TO_DO_AGAIN = (ItemState.FAILED, ItemState.NOT_STARTED, ItemState.PENDING, ItemState.RUNNING)
+_FALLBACKS = (ItemState.FALLBACK_LOCAL, ItemState.FALLBACK_OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteItems:
+    """The protocol `Items` over one :class:`Database`."""
+
+    database: Database
+
+    async def open(self, job: Job) -> Listing:
+        """Begin or carry on a batch."""
+        return await self.database.call(lambda tx: open_batch(tx, job))
+
+    async def add(self, job: Job, found: Sequence[Found], *, is_last: bool) -> None:
+        """Add what was listed behind all before."""
+        await self.database.call(lambda tx: add(tx, job, found, is_last=is_last))
+
+    async def take(self, job: Job) -> Item | None:
+        """Begin the first pending item, and return it as it was."""
+        return await self.database.call(lambda tx: take(tx, job))
+
+    async def end(self, job: Job, number: int, end: ItemEnd) -> None:
+        """End an item that was begun."""
+        await self.database.call(lambda tx: end_item(tx, job, number, end))
+
+    async def abandon(self, job: Job, error: str) -> None:
+        """End what has not ended as not started, a portion at a time."""
+        while await self.database.call(lambda tx: abandon(tx, job, error)):
+            pass
+
+    async def sums(self, job_id: str, *, lines: int) -> ItemSums:
+        """Add up the items."""
+        return await self.database.call(lambda tx: sums(tx, job_id, lines))
+
+    async def page(self, wanted: ItemFilter, *, after: int, limit: int) -> Sequence[Item]:
+        """Return items behind the one with this number."""
+        return await self.database.call(lambda tx: page(tx, wanted, after, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The protocol `TakenNames`: what the rows of a batch are called."""
+
+    tx: Transaction
+    seq: int
+
+    def newest_copy(self, path: str) -> int:
+        [row] = self.tx.execute(
+            "SELECT coalesce(max(copy), 0) FROM items WHERE job = ? AND path = ?", (self.seq, path)
+        )
+        return int(row[0])
+
+    def has_folder(self, folder: str) -> bool:
+        # `0` comes right behind the slash, and the index is in the order of bytes.
+        between = (self.seq, f"{folder}/", f"{folder}0")
+        sql = "SELECT 1 FROM items WHERE job = ? AND path > ? AND path < ? LIMIT 1"
+        return self.tx.one(sql, between) is not None
+
+
+def open_batch(tx: Transaction, job: Job) -> Listing:
+    """Return how far a batch has come; one that is new has come nowhere."""
+    _hold(tx, job)
+    tx.execute("INSERT OR IGNORE INTO batches (job, folder) VALUES (?, ?)", (job.seq, job.id))
+    row = _batch(tx, job)
+    tx.execute("UPDATE batches SET got_on = 0 WHERE job = ?", (job.seq,))
+    last_key = row["last_key"]
+    return Listing(
+        folder=row["folder"],
+        last_key=None if last_key is None else decoded(last_key),
+        is_complete=bool(row["is_listed"]),
+    )
+
+
+def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> None:
+    """Add what was listed; name the outputs of images."""
+    _hold(tx, job)
+    keys, taken = batch_keys(job, _batch(tx, job)["folder"]), _Taken(tx, job.seq)
+    [(number,)] = tx.execute(
+        "SELECT coalesce(max(number), 0) FROM items WHERE job = ?", (job.seq,)
+    ).fetchall()
+    for each in found:
+        number += 1
+        output = keys.name(each.key, taken) if each.may_be_image else None
+        tx.execute(
+            "INSERT INTO items (job, number, key, size, modified, path, copy, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                job.seq,
+                number,
+                encoded(each.key),
+                each.size,
+                each.modified.timestamp(),
+                None if output is None else output.path,
+                None if output is None else output.copy,
+                ItemState.SKIPPED if output is None else ItemState.PENDING,
+            ),
+        )
+    last_key = encoded(found[-1].key) if found else None
+    tx.execute(
+        "UPDATE batches SET last_key = coalesce(?, last_key), is_listed = ?, got_on = 1"
+        " WHERE job = ?",
+        (last_key, int(is_last), job.seq),
+    )
+
+
+def take(tx: Transaction, job: Job) -> Item | None:
+    """Begin the first pending item."""
+    _hold(tx, job)
+    row = tx.one(
+        "SELECT * FROM items WHERE job = ? AND state = 'pending' ORDER BY number LIMIT 1",
+        (job.seq,),
+    )
+    if row is None:
+        return None
+    tx.execute(
+        "UPDATE items SET state = 'running', attempts = attempts + 1 WHERE job = ? AND number = ?",
+        (job.seq, row["number"]),
+    )
+    return to_item(row)
+
+
+def end_item(tx: Transaction, job: Job, number: int, end: ItemEnd) -> None:
+    """Write how an item ended."""
+    _hold(tx, job)
+    values = end_values(end)
+    changes = ", ".join(f"{name} = ?" for name in values)
+    tx.execute(
+        f"UPDATE items SET {changes} WHERE job = ? AND number = ? AND state = 'running'",
+        (*values.values(), job.seq, number),
+    )
+    tx.execute("UPDATE batches SET got_on = 1 WHERE job = ? AND NOT got_on", (job.seq,))
+
+
+def abandon(tx: Transaction, job: Job, error: str) -> bool:
+    """End a portion of what has not ended; say whether there may be more."""
+    _hold(tx, job)
+    changed = tx.execute(
+        "UPDATE items SET state = 'not_started', error = ? WHERE job = ? AND number IN"
+        " (SELECT number FROM items WHERE job = ? AND state IN ('pending', 'running') LIMIT ?)",
+        (error, job.seq, job.seq, PORTION),
+    )
+    return changed.rowcount == PORTION
+
+
+def sums(tx: Transaction, job_id: str, lines: int) -> ItemSums:
+    """Add up the items of a batch."""
+    seq = _seq(tx, job_id)
+    states = tx.execute("SELECT state, count(*) FROM items WHERE job = ? GROUP BY state", (seq,))
+    reasons = tx.execute(
+        "SELECT fallback_reason, count(*) FROM items WHERE job = ? AND state IN (?, ?)"
+        " GROUP BY fallback_reason",
+        (seq, *_FALLBACKS),
+    )
+    stopped = tx.one(
+        "SELECT error FROM items WHERE job = ? AND state = 'not_started' LIMIT 1", (seq,)
+    )
+    return ItemSums(
+        states=Counter({ItemState(state): count for state, count in states}),
+        fallback_reasons=Counter(dict(reasons.fetchall())),
+        stopped=None if stopped is None else stopped["error"],
+        failed=page(tx, ItemFilter(job_id=job_id, state=ItemState.FAILED), 0, lines),
+        skipped=page(tx, ItemFilter(job_id=job_id, state=ItemState.SKIPPED), 0, lines),
+    )
+
+
+def page(tx: Transaction, wanted: ItemFilter, after: int, limit: int) -> list[Item]:
+    """Return items in order."""
+    seq = _seq(tx, wanted.job_id)
+    if seq is None:
+        raise JobNotFound
+    in_state = "" if wanted.state is None else " AND state = ?"
+    rows = tx.execute(
+        f"SELECT * FROM items WHERE job = ? AND number > ?{in_state} ORDER BY number LIMIT ?",
+        (seq, after, *(() if wanted.state is None else (wanted.state,)), limit),
+    )
+    return [to_item(row) for row in rows]
+
+
+# -- beside what happens to the job --------------------------------------------------------
+
+
+def go_on(tx: Transaction, former_id: str, seq: int) -> None:
+    """Give a batch that is done again a copy of what the former one has come to.
+
+    What has no output is pending; the rest stays as it is. Raises JobNotRetryable if
+    there is nothing to do, or if that is being done already.
+    """
+    former = _seq(tx, former_id)
+    to_do = tx.one(
+        "SELECT 1 FROM items WHERE job = ? AND state IN (?, ?, ?, ?) LIMIT 1",
+        (former, *_TO_DO_AGAIN),
+    )
+    is_listed = tx.one("SELECT 1 FROM batches WHERE job = ? AND is_listed", (former,))
+    if to_do is None and is_listed is not None:
+        raise JobNotRetryable("Every image of the batch has a result: there is nothing left to do.")
+    going_on = tx.one(
+        "SELECT id FROM jobs WHERE retry_of = ? AND state IN ('queued', 'running') AND seq <> ?",
+        (former_id, seq),
+    )
+    if going_on is not None:
+        raise JobNotRetryable(f"The batch is being done again already, as {going_on['id']}.")
+    tx.execute(
+        "INSERT INTO batches (job, folder, last_key, is_listed)"
+        " SELECT ?, folder, last_key, is_listed FROM batches WHERE job = ?",
+        (seq, former),
+    )
+    listed = "number, key, size, modified, path, copy"
+    tx.execute(
+        f"INSERT INTO items (job, {listed}, state) SELECT ?, {listed}, 'pending' FROM items"
+        " WHERE job = ? AND state IN (?, ?, ?, ?)",
+        (seq, former, *_TO_DO_AGAIN),
+    )
+    kept = (
+        f"{listed}, state, attempts, output_key, provider, model, fallback_reason, operations,"
+        " ignored, bytes, seconds, calls, cost, unknown_calls"
+    )
+    tx.execute(
+        f"INSERT INTO items (job, {kept}) SELECT ?, {kept} FROM items"
+        " WHERE job = ? AND state NOT IN (?, ?, ?, ?)",
+        (seq, former, *_TO_DO_AGAIN),
+    )
+
+
+def put_back(tx: Transaction, seq: int, *, orderly: bool) -> None:
+    """Make pending again what the lost worker of a batch had in work."""
+    tx.execute(
+        "UPDATE items SET state = 'pending', interruptions = interruptions + ?"
+        " WHERE job = ? AND state = 'running'",
+        (int(orderly), seq),
+    )
+
+
+def close(tx: Transaction, seq: int, error: str | None) -> None:
+    """End what a job has left that ended without its batch."""
+    tx.execute(
+        "UPDATE items SET error = ?,"
+        " state = CASE state WHEN 'pending' THEN 'not_started' ELSE 'failed' END"
+        " WHERE job = ? AND state IN ('pending', 'running')",
+        (error, seq),
+    )
+
+
+def forget_portion(tx: Transaction, before: datetime) -> bool:
+    """Remove some items of settled jobs that ended earlier; say whether there may be more."""
+    removed = tx.execute(
+        "DELETE FROM items WHERE (job, number) IN (SELECT items.job, number FROM jobs"
+        " JOIN items ON items.job = jobs.seq WHERE finished_at < ?"
+        " AND callback_state <> 'pending' LIMIT ?)",
+        (before.timestamp(), PORTION),
+    )
+    return removed.rowcount == PORTION
+
+
+def batch_keys(job: Job, folder: str) -> BatchKeys:
+    """Return what names the outputs of a batch, in the folder of the job with this id."""
+    if not isinstance(job.spec, BatchSpec):
+        raise TypeError("only a batch has items")
+    return BatchKeys(
+        output_prefix=job.spec.output_prefix, job_id=folder, input_prefix=job.spec.input_prefix
+    )
+
+
+def _hold(tx: Transaction, job: Job) -> None:
+    """Raise JobLost unless the worker of this attempt still holds the job."""
+    held = tx.one(
+        "SELECT 1 FROM jobs WHERE seq = ? AND attempt = ? AND state = 'running'",
+        (job.seq, job.attempt),
+    )
+    if held is None:
+        raise JobLost
+
+
+def _batch(tx: Transaction, job: Job) -> Any:
+    return tx.one("SELECT * FROM batches WHERE job = ?", (job.seq,))
+
+
+def _seq(tx: Transaction, job_id: str) -> int | None:
+    row = tx.one("SELECT seq FROM jobs WHERE id = ?", (job_id,))
+    return None if row is None else int(row["seq"])
