@@ -1,17 +1,18 @@
-"""The query of the list of jobs."""
+"""The queries of the list of jobs, and of that of a batch's items."""
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from multidict import MultiMapping
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from imgsvc.jobs.items import ItemState
 from imgsvc.jobs.models import CallbackState, JobFilter, JobKind, JobState
 from imgsvc.web.validation import explain, wrong_field
 
 MAX_PAGE = 200
-"""Jobs on one page of a list."""
+"""Rows on one page of a list."""
 
 _SECONDS = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 
@@ -47,12 +48,25 @@ class JobQuery(BaseModel):
         return JobFilter(state=self.state, kind=self.kind, callback=self.callback, since=self.since)
 
 
-def job_query(query: MultiMapping[str]) -> JobQuery:
+class ItemQuery(BaseModel):
+    """Which items of a batch to list, and from where on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    state: ItemState | None = None
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    cursor: str | None = None
+
+
+Query = TypeVar("Query", JobQuery, ItemQuery)
+
+
+def parse_query(schema: type[Query], query: MultiMapping[str]) -> Query:
     """Return the query of a request; raise InvalidRequest, which names the parameters."""
     for name in query:
         if len(query.getall(name)) > 1:
             raise wrong_field(name, "was given more than once")
     try:
-        return JobQuery.model_validate(dict(query))
+        return schema.model_validate(dict(query))
     except ValidationError as exc:
         raise explain(exc) from exc

@@ -61,6 +61,7 @@ class JobLinks(BaseModel):
     self: _Url = Field(description="GET: this job.")
     events: _Url = Field(description="GET: its story, as a stream.")
     result: _Url | None = Field(None, description="GET: its result.")
+    items: _Url | None = Field(None, description="GET: the objects of a batch.")
     cancel: _Url | None = Field(None, description="POST: stop it.")
     retry: _Url | None = Field(None, description="POST: do it again.")
     redeliver: _Url | None = Field(None, description="POST: send its callback again.")
@@ -215,6 +216,7 @@ def _links(job: Job, url: str) -> JobLinks:
         self=url,
         events=f"{url}/events",
         result=f"{url}/result" if has_result else None,
+        items=f"{url}/items" if isinstance(job.spec, BatchSpec) else None,
         cancel=None if job.state in FINAL else f"{url}/cancel",
         retry=f"{url}/retry" if is_retryable(job) else None,
         redeliver=f"{url}/callback/redeliver" if can_go_again else None,

@@ -9,9 +9,11 @@ from aiohttp import web
 
 from imgsvc.errors import JobFinished, JobNotFound
 from imgsvc.jobs import JobBackend
+from imgsvc.jobs.items import ItemFilter
 from imgsvc.jobs.models import Job, JobState
 from imgsvc.web.answers import AcceptedResponse, json_response
-from imgsvc.web.job_query import job_query
+from imgsvc.web.item_view import items_view
+from imgsvc.web.job_query import ItemQuery, JobQuery, parse_query
 from imgsvc.web.job_view import job_view, page_view
 from imgsvc.web.keys import CONTEXT, REQUEST_ID, Context
 from imgsvc.web.results import result_response
@@ -25,7 +27,7 @@ _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 async def list_jobs(request: web.Request) -> web.Response:
     """List jobs, the newest first, a page at a time."""
     context = request.app[CONTEXT]
-    query = job_query(request.query)
+    query = parse_query(JobQuery, request.query)
     wanted = query.wanted
     before = None if query.cursor is None else context.cursors.decode(query.cursor, wanted)
     # One more than is shown: it tells whether there is a next page.
@@ -40,6 +42,19 @@ async def get_job(request: web.Request) -> web.Response:
     """Show a job with the attempts to deliver its callback."""
     context = request.app[CONTEXT]
     return json_response(await _view(context, await context.backend.get(job_id(request))))
+
+
+async def list_items(request: web.Request) -> web.Response:
+    """List the items of a batch, a page at a time."""
+    context = request.app[CONTEXT]
+    query = parse_query(ItemQuery, request.query)
+    wanted = ItemFilter(job_id=job_id(request), state=query.state)
+    after = 0 if query.cursor is None else context.cursors.decode(query.cursor, wanted)
+    items = await context.backend.items.page(wanted, after=after, limit=query.limit + 1)
+    page = items[: query.limit]
+    more = len(items) > len(page)
+    next_cursor = context.cursors.encode(page[-1].number, wanted) if more else None
+    return json_response(items_view(page, next_cursor))
 
 
 async def get_result(request: web.Request) -> web.StreamResponse:

@@ -1,6 +1,5 @@
 """The operations on jobs: two that agents can use, and the rest."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -9,8 +8,6 @@ from imgsvc.errors import (
     CallbackNotSettled,
     DiskRefuses,
     ImgsvcError,
-    InvalidCursor,
-    InvalidRequest,
     JobFinished,
     JobHasNoResult,
     JobNotFinished,
@@ -22,16 +19,22 @@ from imgsvc.errors import (
     ShuttingDown,
     SpoolFull,
 )
-from imgsvc.jobs.models import CallbackState, JobKind, JobState
-from imgsvc.web.job_query import MAX_PAGE
+from imgsvc.web.item_view import ItemPage
 from imgsvc.web.job_view import JobPage, JobView
+from imgsvc.web.openapi_lists import list_items, list_jobs
 from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, json_answer, json_content, problem_answers
 from imgsvc.web.openapi_schemas import reference
 from imgsvc.web.results import StoredResultView
 from imgsvc.web.schemas import Retried
 
 AGENT_JOB_ANSWERS: tuple[type[BaseModel], ...] = (JobView,)
-JOB_ANSWERS: tuple[type[BaseModel], ...] = (JobView, JobPage, StoredResultView, Retried)
+JOB_ANSWERS: tuple[type[BaseModel], ...] = (
+    JobView,
+    JobPage,
+    ItemPage,
+    StoredResultView,
+    Retried,
+)
 
 
 def job_paths(*, full: bool) -> dict[str, Any]:
@@ -43,8 +46,9 @@ def job_paths(*, full: bool) -> dict[str, Any]:
     if not full:
         return for_agents
     return {
-        "/jobs": {"get": _LIST},
+        "/jobs": {"get": list_jobs(_COMPLETED)},
         **for_agents,
+        "/jobs/{job_id}/items": {"get": list_items(_JOB_ID)},
         "/jobs/{job_id}/result": {"get": _RESULT},
         "/jobs/{job_id}/retry": {"post": _RETRY},
         "/jobs/{job_id}/callback/redeliver": {"post": _REDELIVER},
@@ -123,21 +127,6 @@ _JOB_ID = {
 }
 
 
-def _filter(name: str, description: str, words: Iterable[str]) -> dict[str, Any]:
-    schema = {"type": "string", "enum": list(words)}
-    return _query(name, description, schema)
-
-
-def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "description": description,
-        "schema": schema,
-    }
-
-
 def _operation(
     operation_id: str,
     summary: str,
@@ -155,41 +144,6 @@ def _operation(
         "responses": {**answers, **problem_answers(JobNotFound, DiskRefuses, *refusals)},
     }
 
-
-_LIST = {
-    "operationId": "listJobs",
-    "summary": "List jobs",
-    "description": (
-        "Shows jobs, the newest first, a page at a time. Pages stay correct while jobs are added:"
-        " follow `next_cursor`, with the same filters, until there is none."
-    ),
-    "tags": ["Jobs"],
-    "parameters": [
-        _filter("state", "Only jobs in this state.", JobState),
-        _filter("kind", "Only jobs of this kind.", JobKind),
-        _filter("callback", "Only jobs whose callback stands so.", CallbackState),
-        _query(
-            "since",
-            "Only jobs accepted then or later: ISO 8601 (UTC, if it names no zone) or seconds"
-            " since 1970.",
-            {"type": "string", "example": "2026-11-24T00:00:00Z"},
-        ),
-        _query(
-            "limit",
-            "Jobs on one page; 50 without it.",
-            {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "example": 50},
-        ),
-        _query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
-    ],
-    "responses": {
-        "200": json_answer(
-            "A page of jobs.",
-            JobPage,
-            {"jobs": [_COMPLETED], "next_cursor": "AAAAAAAAAAfO7n4yZ3VhhQd2nJ6k0cLx"},
-        ),
-        **problem_answers(InvalidCursor, InvalidRequest, DiskRefuses),
-    },
-}
 
 _GET = _operation(
     "getJob",
@@ -261,7 +215,8 @@ _RETRY = _operation(
     "Do a job again",
     "Makes a new job that does the same, with a callback of its own to the same URL. For jobs that"
     " failed, were cancelled or ended with errors. An image that came with the request is kept"
-    " only if the job has failed.",
+    " only if the job has failed. Of a batch, only the images without a result are done, into the"
+    " folder of the first job; counters and manifest are those of the whole.",
     {
         "202": json_answer(
             "The new job is accepted.",

@@ -18,6 +18,7 @@ ROUTES: list[web.RouteDef] = [
     # HEAD would be a stream without an end
     web.get(f"{JOB}/events", events.job_events, allow_head=False),
     web.get(f"{JOB}/result", jobs.get_result),
+    web.get(f"{JOB}/items", jobs.list_items),
     web.post(f"{JOB}/cancel", jobs.cancel_job),
     web.post(f"{JOB}/retry", jobs.retry_job),
     web.post(f"{JOB}/callback/redeliver", jobs.redeliver_callback),
