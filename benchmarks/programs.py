@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,12 @@ class RunningServer:
     """A server that answers requests."""
 
     url: str
-    pid: int
+    process: asyncio.subprocess.Process
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self.process.pid
 
 
 def noisy_picture(size: int) -> bytes:
@@ -75,12 +80,21 @@ async def running_server(
                 "IMGSVC_DATA_DIR": str(data_dir),
                 "IMGSVC_SERVER__PORT": "0",
             }
-            async with program("-m", "imgsvc", **variables | environment) as server:
-                url = orjson.loads(await first_line(server))["listening"]
-                log = asyncio.create_task(_discard(server))  # a full pipe would stop it
-                yield RunningServer(url=url, pid=server.pid)
-                log.cancel()
-                await asyncio.wait({log})
+            async with started_server(variables | environment) as server:
+                yield server
+
+
+@asynccontextmanager
+async def started_server(environment: Mapping[str, str]) -> AsyncIterator[RunningServer]:
+    """Run a server with these variables, which is up when it is yielded."""
+    async with program("-m", "imgsvc", **environment) as process:
+        line: dict[str, str] = {}
+        while "listening" not in line:  # before it the log tells what a killed server has left
+            line = orjson.loads(await first_line(process))
+        log = asyncio.create_task(_discard(process))  # a full pipe would stop it
+        yield RunningServer(url=line["listening"], process=process)
+        log.cancel()
+        await asyncio.wait({log})
 
 
 async def _discard(process: asyncio.subprocess.Process) -> None:
