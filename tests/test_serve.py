@@ -212,6 +212,7 @@ async def test_no_secret_no_prompt_and_no_picture_is_ever_in_the_output(
         "COS_BUCKET": "b",
         "COS_ACCESS_KEY_ID": "canary-access-key",
         "COS_SECRET_ACCESS_KEY": "canary-secret-key",
+        "IMGSVC_STORAGE__RETRY_SECONDS": "0",
         "IMGSVC_CALLBACKS__SCHEDULE": "[0, 0]",
     }
     receiver.answer_with(reply(500), reply())
