@@ -79,9 +79,14 @@ class Breaker:
             probe_in=max(0.0, self._probe_at - self._clock()) if is_open else None,
         )
 
+    @property
+    def refuses(self) -> bool:
+        """Whether no call would be let through now."""
+        return self._opened_by is not None and (self._probing or self.state is BreakerState.OPEN)
+
     def check(self) -> None:
         """Raise the error that opened the breaker if no call may be made."""
-        if self._opened_by is not None and (self._probing or self.state is BreakerState.OPEN):
+        if self._opened_by is not None and self.refuses:
             kind, message = self._opened_by
             raise kind(f"{message} It was not asked again: the circuit breaker is open.")
 
@@ -93,11 +98,6 @@ class Breaker:
         self.check()
         self._probing = self._opened_by is not None
         return self._openings
-
-    @property
-    def refuses(self) -> bool:
-        """Whether no call would be let through now."""
-        return self._opened_by is not None and (self._probing or self.state is BreakerState.OPEN)
 
     def settle(self, admitted: int, error: BaseException | None) -> None:
         """Note how a call has ended that was let through; without an error it worked."""
