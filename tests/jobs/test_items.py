@@ -12,6 +12,8 @@ from imgsvc.errors import JobNotFound, JobNotRetryable
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, ItemState, JobLost
 from imgsvc.jobs.models import Job, JobState, Outcome, Spent
+from imgsvc.jobs.sqlite import again
+from imgsvc.jobs.sqlite.items import SqliteItems
 from jobs.backends import FAILED, IMPLEMENTATIONS, Open, accept, claim, finish, frozen, settle
 from jobs.parts import batch_spec
 
@@ -201,15 +203,15 @@ async def test_after_a_crash_the_listing_goes_on_and_what_was_in_work_is_pending
         await first.items.end(job, 1, DONE)
     async with open_it(tmp_path) as second:
         assert await states(second, job) == ["fallback_local", "pending", "pending"]
-        again = (await claim(second, job)).job
-        listing = await second.items.open(again)
+        reclaimed = (await claim(second, job)).job
+        listing = await second.items.open(reclaimed)
         assert (listing.last_key, listing.is_complete) == ("input/c.png", False)
-        taken = await second.items.take(again)
+        taken = await second.items.take(reclaimed)
         assert taken is not None
         assert (taken.number, taken.attempts, taken.interruptions) == (2, 1, 0)
-        await second.items.add(again, found("d.png"), is_last=True)
-        assert (await second.items.open(again)).is_complete
-        assert [item.number for item in await items(second, again)] == [1, 2, 3, 4]
+        await second.items.add(reclaimed, found("d.png"), is_last=True)
+        assert (await second.items.open(reclaimed)).is_complete
+        assert [item.number for item in await items(second, reclaimed)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("gets_on", [True, False])
@@ -221,12 +223,12 @@ async def test_a_batch_is_to_blame_for_a_crash_only_if_it_has_not_got_on(
         await first.items.add(job, found("a.png", "b.png"), is_last=True)
     for attempt in range(2, 4):
         async with open_it(tmp_path) as backend:
-            again = (await claim(backend, job)).job
-            await backend.items.open(again)
-            assert again.attempt == attempt
-            taken = await backend.items.take(again)
+            reclaimed = (await claim(backend, job)).job
+            await backend.items.open(reclaimed)
+            assert reclaimed.attempt == attempt
+            taken = await backend.items.take(reclaimed)
             if gets_on and taken is not None:
-                await backend.items.end(again, taken.number, DONE)
+                await backend.items.end(reclaimed, taken.number, DONE)
     async with open_it(tmp_path) as last:
         known = await last.get(job.id)
         assert known.attempt - known.interruptions == (0 if gets_on else 2)
@@ -276,11 +278,11 @@ async def test_doing_a_batch_again_leaves_what_is_done_and_keeps_the_output_fold
     backend: JobBackend,
 ) -> None:
     job = await partly_done(backend)
-    again = await begin(backend, retry_of=job.id)
+    second = await begin(backend, retry_of=job.id)
 
-    listing = await backend.items.open(again)
+    listing = await backend.items.open(second)
     assert (listing.folder, listing.is_complete) == (job.id, True)
-    before, after = await items(backend, job), await items(backend, again)
+    before, after = await items(backend, job), await items(backend, second)
     assert [item.end.state.value for item in after] == [
         *("fallback_local", "pending", "pending", "skipped"),
     ]
@@ -305,8 +307,8 @@ async def test_a_batch_can_be_done_again_and_again_in_one_folder(backend: JobBac
 
 async def test_a_listing_that_broke_off_is_gone_on_with(backend: JobBackend) -> None:
     job = await partly_done(backend, is_listed=False)
-    again = await begin(backend, retry_of=job.id)
-    listing = await backend.items.open(again)
+    second = await begin(backend, retry_of=job.id)
+    listing = await backend.items.open(second)
     assert (listing.last_key, listing.is_complete) == ("input/d.txt", False)
 
 
@@ -322,8 +324,61 @@ async def test_a_batch_without_anything_left_to_do_is_not_done_again(backend: Jo
 
 async def test_a_batch_is_not_done_twice_at_the_same_time(backend: JobBackend) -> None:
     job = await partly_done(backend)
-    again = await accept(backend, spec=batch_spec(), retry_of=job.id)
-    with pytest.raises(JobNotRetryable, match=again.id):
+    second = await accept(backend, spec=batch_spec(), retry_of=job.id)
+    with pytest.raises(JobNotRetryable, match=second.id):
         await accept(backend, spec=batch_spec(), retry_of=job.id)
-    await backend.cancel(again.id, Outcome(state=JobState.CANCELLED), frozen(again.id))
+    await backend.cancel(second.id, Outcome(state=JobState.CANCELLED), frozen(second.id))
     await accept(backend, spec=batch_spec(), retry_of=job.id)
+
+
+async def test_a_batch_that_was_done_again_is_not_done_again_a_second_time(
+    backend: JobBackend,
+) -> None:
+    job = await partly_done(backend)
+    second = await begin(backend, retry_of=job.id)
+    await finish(backend, second, FAILED)
+    with pytest.raises(JobNotRetryable, match=second.id):
+        await accept(backend, spec=batch_spec(), retry_of=job.id)
+
+
+async def test_one_that_was_cancelled_before_its_turn_leaves_all_to_the_next(
+    backend: JobBackend,
+) -> None:
+    job = await partly_done(backend)
+    second = await accept(backend, spec=batch_spec(), retry_of=job.id)
+    await backend.cancel(second.id, Outcome(state=JobState.CANCELLED), frozen(second.id))
+    third = await begin(backend, retry_of=second.id)
+    assert (await backend.items.open(third)).folder == job.id
+    assert await states(backend, third) == ["fallback_local", "pending", "pending", "skipped"]
+    for former in (job, second):
+        with pytest.raises(JobNotRetryable, match=third.id):
+            await accept(backend, spec=batch_spec(), retry_of=former.id)
+
+
+async def test_a_crash_while_items_are_copied_loses_none_and_doubles_none(
+    open_it: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(again, "PORTION", 2)
+    async with open_it(tmp_path) as first:
+        job = await partly_done(first)
+        second = (await claim(first, await accept(first, spec=batch_spec(), retry_of=job.id))).job
+        assert isinstance(first.items, SqliteItems)
+        assert await first.items.database.call(lambda tx: again.copy_portion(tx, second))
+        assert await states(first, second) == ["fallback_local", "pending"]
+    async with open_it(tmp_path) as backend:
+        await backend.items.open((await claim(backend, second)).job)
+        assert await states(backend, second) == ["fallback_local", "pending", "pending", "skipped"]
+
+
+async def test_a_batch_stays_until_the_one_that_does_it_again_is_done(
+    backend: JobBackend,
+) -> None:
+    job = await partly_done(backend)
+    await settle(backend, job)
+    waiting = await accept(backend, spec=batch_spec(), retry_of=job.id)
+    assert not await backend.forget(before=datetime.now(UTC), limit=10)
+    assert len(await items(backend, job)) == 4
+    await backend.cancel(waiting.id, Outcome(state=JobState.CANCELLED), frozen(waiting.id))
+    assert await backend.forget(before=datetime.now(UTC), limit=10)
+    with pytest.raises(JobNotRetryable, match="not kept"):
+        await accept(backend, spec=batch_spec(), retry_of=waiting.id)

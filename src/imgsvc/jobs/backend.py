@@ -93,11 +93,10 @@ class JobBackend(Protocol):
     async def accept(self, new: NewJob) -> Accepted:
         """Record a new job, or find the one that the same client's key already stands for.
 
-        A batch that is done again begins with the items of the former one: those without
-        an output are to do, the others stay as they are.
+        A batch that is done again begins with the items of the former one, see `Items.open`.
 
         Raises QueueFull, IdempotencyKeyReused for a key that came with something else, or
-        JobNotRetryable for a batch that has nothing left to do, or is being done again.
+        JobNotRetryable for a batch that has nothing left to do, or was done again already.
         """
         ...
 
@@ -170,6 +169,7 @@ class JobBackend(Protocol):
     async def forget(self, *, before: datetime, limit: int) -> Sequence[str]:
         """Remove at most `limit` settled jobs that ended earlier, with all that is known of them.
 
+        One that is being done again stays until that has ended.
         Returns the keys of their blobs, which are the record's no longer.
         """
         ...

@@ -107,7 +107,11 @@ class Items(Protocol):
     """
 
     async def open(self, job: Job) -> Listing:
-        """Begin or carry on a batch; what its lost worker had in work is pending again."""
+        """Begin or carry on a batch; what its lost worker had in work is pending again.
+
+        One that is done again has the items of the former one: those without an output
+        are pending, the others as they were.
+        """
         ...
 
     async def add(self, job: Job, found: Sequence[Found], *, is_last: bool) -> None:

@@ -225,7 +225,7 @@ class SqliteBackend:
     async def forget(self, *, before: datetime, limit: int) -> Sequence[str]:
         """Remove settled jobs that ended earlier, and return the keys of their blobs."""
         # A large batch has very many items.
-        while await self._database.call(lambda tx: forget_portion(tx, before)):
+        while await self._database.call(lambda tx: forget_portion(tx, before, limit)):
             pass
 
         def run(tx: Transaction) -> Sequence[str]:

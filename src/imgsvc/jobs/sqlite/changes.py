@@ -26,7 +26,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.moves import callback_sources, sources
-from imgsvc.jobs.sqlite import items
+from imgsvc.jobs.sqlite import again, items
 from imgsvc.jobs.sqlite.rows import dump_blob, dump_data, dump_outcome, dump_spec, to_job
 from imgsvc.jobs.sqlite.writer import Transaction
 
@@ -73,7 +73,7 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
     for blob in new.spec.blobs:
         tx.execute("INSERT INTO blobs (key, job) VALUES (?, ?)", (blob.key, job.seq))
     if job.retry_of is not None and isinstance(job.spec, BatchSpec):
-        items.go_on(tx, job.retry_of, job.seq)
+        again.check_again(tx, job.retry_of, job.seq)
     add_event(tx, job.seq, EventType.QUEUED, {"retry_of": job.retry_of})
     return Accepted(job=job, is_new=True)
 
@@ -218,8 +218,7 @@ def add_event(tx: Transaction, seq: int, kind: EventType, data: Mapping[str, Any
 def forget(tx: Transaction, before: datetime, limit: int) -> tuple[list[str], list[CallbackState]]:
     """Remove settled jobs; return the keys of their blobs, and how their callbacks stood."""
     rows = tx.execute(
-        "SELECT seq, callback_state FROM jobs WHERE finished_at < ?"
-        " AND callback_state <> 'pending' ORDER BY finished_at LIMIT ?",
+        f"SELECT seq, callback_state FROM jobs WHERE seq IN ({items.FORGETTABLE})",
         (before.timestamp(), limit),
     ).fetchall()
     among = json.dumps([row["seq"] for row in rows])

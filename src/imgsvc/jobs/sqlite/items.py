@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from imgsvc.errors import JobNotFound, JobNotRetryable
+from imgsvc.errors import JobNotFound
 from imgsvc.jobs.items import (
     Found,
     Item,
@@ -18,6 +18,7 @@ from imgsvc.jobs.items import (
     Listing,
 )
 from imgsvc.jobs.models import BatchSpec, Job
+from imgsvc.jobs.sqlite.again import copy_portion
 from imgsvc.jobs.sqlite.item_rows import decoded, encoded, end_values, to_item
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 from imgsvc.storage.keys import BatchKeys
@@ -25,7 +26,13 @@ from imgsvc.storage.keys import BatchKeys
 PORTION = 5000
 """Items that are changed or removed in one transaction: jobs wait behind it."""
 
-_TO_DO_AGAIN = (ItemState.FAILED, ItemState.NOT_STARTED, ItemState.PENDING, ItemState.RUNNING)
+FORGETTABLE = """
+SELECT seq FROM jobs WHERE finished_at < ? AND callback_state <> 'pending' AND NOT EXISTS
+    (SELECT 1 FROM jobs AS again WHERE again.retry_of = jobs.id AND again.finished_at IS NULL)
+ORDER BY finished_at LIMIT ?
+"""
+"""The oldest settled jobs, apart from those that a job which is not done yet goes on from."""
+
 _FALLBACKS = (ItemState.FALLBACK_LOCAL, ItemState.FALLBACK_OTHER)
 
 
@@ -36,7 +43,9 @@ class SqliteItems:
     database: Database
 
     async def open(self, job: Job) -> Listing:
-        """Begin or carry on a batch."""
+        """Begin or carry on a batch; one that is done again with what the former one had."""
+        while await self.database.call(lambda tx: go_on(tx, job)):
+            pass
         return await self.database.call(lambda tx: open_batch(tx, job))
 
     async def add(self, job: Job, found: Sequence[Found], *, is_last: bool) -> None:
@@ -97,6 +106,12 @@ def open_batch(tx: Transaction, job: Job) -> Listing:
         last_key=None if last_key is None else decoded(last_key),
         is_complete=bool(row["is_listed"]),
     )
+
+
+def go_on(tx: Transaction, job: Job) -> bool:
+    """Copy some of what the former batch has come to; say whether there may be more."""
+    _hold(tx, job)
+    return copy_portion(tx, job)
 
 
 def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> None:
@@ -207,48 +222,6 @@ def page(tx: Transaction, wanted: ItemFilter, after: int, limit: int) -> list[It
 # -- beside what happens to the job --------------------------------------------------------
 
 
-def go_on(tx: Transaction, former_id: str, seq: int) -> None:
-    """Give a batch that is done again a copy of what the former one has come to.
-
-    What has no output is pending; the rest stays as it is. Raises JobNotRetryable if
-    there is nothing to do, or if that is being done already.
-    """
-    former = _seq(tx, former_id)
-    to_do = tx.one(
-        "SELECT 1 FROM items WHERE job = ? AND state IN (?, ?, ?, ?) LIMIT 1",
-        (former, *_TO_DO_AGAIN),
-    )
-    is_listed = tx.one("SELECT 1 FROM batches WHERE job = ? AND is_listed", (former,))
-    if to_do is None and is_listed is not None:
-        raise JobNotRetryable("Every image of the batch has a result: there is nothing left to do.")
-    going_on = tx.one(
-        "SELECT id FROM jobs WHERE retry_of = ? AND state IN ('queued', 'running') AND seq <> ?",
-        (former_id, seq),
-    )
-    if going_on is not None:
-        raise JobNotRetryable(f"The batch is being done again already, as {going_on['id']}.")
-    tx.execute(
-        "INSERT INTO batches (job, folder, last_key, is_listed)"
-        " SELECT ?, folder, last_key, is_listed FROM batches WHERE job = ?",
-        (seq, former),
-    )
-    listed = "number, key, size, modified, path, copy"
-    tx.execute(
-        f"INSERT INTO items (job, {listed}, state) SELECT ?, {listed}, 'pending' FROM items"
-        " WHERE job = ? AND state IN (?, ?, ?, ?)",
-        (seq, former, *_TO_DO_AGAIN),
-    )
-    kept = (
-        f"{listed}, state, attempts, output_key, provider, model, fallback_reason, operations,"
-        " ignored, bytes, seconds, calls, cost, unknown_calls"
-    )
-    tx.execute(
-        f"INSERT INTO items (job, {kept}) SELECT ?, {kept} FROM items"
-        " WHERE job = ? AND state NOT IN (?, ?, ?, ?)",
-        (seq, former, *_TO_DO_AGAIN),
-    )
-
-
 def put_back(tx: Transaction, seq: int, *, orderly: bool) -> None:
     """Make pending again what the lost worker of a batch had in work."""
     tx.execute(
@@ -268,13 +241,12 @@ def close(tx: Transaction, seq: int, error: str | None) -> None:
     )
 
 
-def forget_portion(tx: Transaction, before: datetime) -> bool:
-    """Remove some items of settled jobs that ended earlier; say whether there may be more."""
+def forget_portion(tx: Transaction, before: datetime, jobs: int) -> bool:
+    """Remove some items of the oldest settled jobs; say whether there may be more."""
     removed = tx.execute(
-        "DELETE FROM items WHERE (job, number) IN (SELECT items.job, number FROM jobs"
-        " JOIN items ON items.job = jobs.seq WHERE finished_at < ?"
-        " AND callback_state <> 'pending' LIMIT ?)",
-        (before.timestamp(), PORTION),
+        "DELETE FROM items WHERE (job, number) IN (SELECT job, number FROM items"
+        f" WHERE job IN ({FORGETTABLE}) LIMIT ?)",
+        (before.timestamp(), jobs, PORTION),
     )
     return removed.rowcount == PORTION
 
