@@ -88,3 +88,12 @@ def test_serve_names_every_problem_of_the_configuration_and_does_not_start(tmp_p
     for name in ("COS_BUCKET", "COS_ACCESS_KEY_ID", "COS_SECRET_ACCESS_KEY", "PORT"):
         assert name in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_starting_does_not_wait_for_clients_of_services_that_are_not_configured() -> None:
+    clients = ("openai", "botocore", "aiobotocore", "huggingface_hub")
+    program = f"import sys, imgsvc.serve; print(*sys.modules.keys() & set({clients}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"

@@ -29,14 +29,8 @@ from imgsvc.jobs import (
 )
 from imgsvc.jobs.models import BatchSpec, Job, NewJob
 from imgsvc.jobs.sqlite import SqliteConfig
-from imgsvc.providers import (
-    EditRouter,
-    LocalConfig,
-    LocalProvider,
-    OpenAIConfig,
-    RoutingConfig,
-    open_openai,
-)
+from imgsvc.providers import EditRouter, LocalConfig, LocalProvider, OpenAIConfig, RoutingConfig
+from imgsvc.providers.openai.provider import open_openai
 from imgsvc.storage import FilesystemConfig
 from jobs.batches import Buckets, make_batch_editor, manifest
 from jobs.fetching import make_fetcher

@@ -17,10 +17,9 @@ from imgsvc.providers import (
     LocalConfig,
     LocalProvider,
     OpenAIConfig,
-    OpenAIProvider,
     RoutingConfig,
-    open_openai,
 )
+from imgsvc.providers.openai.provider import OpenAIProvider, open_openai
 from providers.desks import Clock, Desk, FailingProvider, MakeDesk
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin, openai_standin

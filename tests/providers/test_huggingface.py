@@ -1,5 +1,4 @@
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, get_args
 
@@ -275,15 +274,6 @@ async def test_without_the_extra_the_configuration_names_it(
     monkeypatch.setattr(config_module, "INSTALLED", False)
     with pytest.raises(ValidationError, match=r"pip install 'imgsvc\[huggingface\]'"):
         config(kind="huggingface")
-
-
-async def test_the_library_is_not_imported_unless_it_is_configured() -> None:
-    program = (
-        "import sys, imgsvc.providers\n"
-        "sys.exit(any(name.startswith('huggingface_hub') for name in sys.modules))"
-    )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
-    assert await process.wait() == 0
 
 
 async def test_its_models_take_no_mask_and_no_size_unless_they_are_said_to() -> None:

@@ -10,14 +10,8 @@ from structlog.testing import capture_logs
 
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import (
-    EditOptions,
-    EditRequest,
-    OpenAIConfig,
-    OpenAIProvider,
-    open_openai,
-)
-from imgsvc.providers.openai.provider import upload_name
+from imgsvc.providers import EditOptions, EditRequest, OpenAIConfig
+from imgsvc.providers.openai.provider import OpenAIProvider, open_openai, upload_name
 from providers.desks import edit
 from providers.pictures import encoded, with_extra_chunk
 from standins.openai import OpenAIStandin

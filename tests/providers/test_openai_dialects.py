@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from imgsvc import errors
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import EditOptions, EditRequest, OpenAIConfig, OpenAIProvider, open_openai
+from imgsvc.providers import EditOptions, EditRequest, OpenAIConfig
+from imgsvc.providers.openai.provider import OpenAIProvider, open_openai
 from providers.desks import Notes, edit
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin, openai_standin

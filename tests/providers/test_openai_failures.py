@@ -7,12 +7,8 @@ from structlog.testing import capture_logs
 from imgsvc import errors
 from imgsvc.errors import ProviderError
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import (
-    EditRequest,
-    OpenAIConfig,
-    OpenAIProvider,
-    open_openai,
-)
+from imgsvc.providers import EditRequest, OpenAIConfig
+from imgsvc.providers.openai.provider import OpenAIProvider, open_openai
 from providers.desks import edit
 from providers.pictures import encoded
 from standins.openai import OpenAIStandin, openai_standin

@@ -6,7 +6,8 @@ from PIL import Image
 
 from imgsvc.errors import ProviderBadAnswer
 from imgsvc.imaging.formats import SNIFF_BYTES, TAIL_BYTES, ImageFormat, is_whole
-from imgsvc.providers import EditOptions, EditRequest, OpenAIProvider
+from imgsvc.providers import EditOptions, EditRequest
+from imgsvc.providers.openai.provider import OpenAIProvider
 from providers.desks import edit
 from providers.pictures import encoded, with_extra_chunk
 from standins.openai import OpenAIStandin

@@ -6,12 +6,8 @@ from pydantic import ValidationError
 from imgsvc import errors
 from imgsvc.errors import ProviderError
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import (
-    EditRequest,
-    OpenAIConfig,
-    OpenAIProvider,
-    open_openai,
-)
+from imgsvc.providers import EditRequest, OpenAIConfig
+from imgsvc.providers.openai.provider import OpenAIProvider, open_openai
 from standins.openai import OpenAIStandin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

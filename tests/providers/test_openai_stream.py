@@ -22,13 +22,12 @@ from imgsvc.providers import (
     EditOptions,
     LocalConfig,
     OpenAIConfig,
-    OpenAIProvider,
     PartialImage,
     RoutingConfig,
     Usage,
-    open_openai,
     open_router,
 )
+from imgsvc.providers.openai.provider import OpenAIProvider, open_openai
 from providers.desks import MakeRequest, Notes, edit
 from standins.accounts import OpenAccount
 from standins.openai import OpenAIStandin

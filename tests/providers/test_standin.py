@@ -6,7 +6,8 @@ import pytest
 
 from imgsvc.errors import ProviderRefusedImage
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import OpenAIConfig, open_openai
+from imgsvc.providers import OpenAIConfig
+from imgsvc.providers.openai.provider import open_openai
 from standins import openai as standin_module
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

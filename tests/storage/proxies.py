@@ -14,6 +14,7 @@ from yarl import URL
 
 from imgsvc.storage import S3Config, Storage
 from imgsvc.storage.s3 import S3Storage
+from imgsvc.storage.s3_client import connect
 from imgsvc.storage.s3_retry import Retry
 from standins.s3 import S3Server
 
@@ -105,7 +106,7 @@ async def proxied(
                 "checksums": checksums,
             }
         )
-        async with config.connect() as client:
+        async with connect(config) as client:
             storage = S3Storage(
                 client=client, endpoint=config.endpoint, checksums=config.checksums, retry=retry
             )

@@ -29,7 +29,7 @@ from imgsvc.providers.huggingface import HuggingFaceConfig
 from imgsvc.providers.limiter import Limits
 from imgsvc.providers.local import LocalConfig, LocalProvider
 from imgsvc.providers.models import Model
-from imgsvc.providers.openai import OpenAIConfig, OpenAIEntry, OpenAIProvider, open_openai
+from imgsvc.providers.openai import OpenAIConfig, OpenAIEntry
 from imgsvc.providers.options import EditOptions
 from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.prompts import PromptFilter, PromptsConfig, open_prompt_filter
@@ -66,7 +66,6 @@ __all__ = [
     "Observer",
     "OpenAIConfig",
     "OpenAIEntry",
-    "OpenAIProvider",
     "PartialImage",
     "PromptFilter",
     "PromptsConfig",
@@ -77,7 +76,6 @@ __all__ = [
     "Reservation",
     "RoutingConfig",
     "Usage",
-    "open_openai",
     "open_prompt_filter",
     "open_provider",
     "open_router",
@@ -89,6 +87,10 @@ def open_provider(config: ImageApiConfig, pool: ImagePool) -> AbstractAsyncConte
     """Return the provider of this configuration, to be entered."""
     match config:
         case OpenAIConfig():
+            from imgsvc.providers.openai.provider import (  # noqa: PLC0415 - takes a second
+                open_openai,
+            )
+
             return open_openai(config, pool)
         case Automatic1111Config():
             return open_automatic1111(config, pool)

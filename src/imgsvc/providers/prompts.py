@@ -1,29 +1,25 @@
-"""Which prompts are taken: the operator's deny-list, and the moderation of the image API.
-
-Source: https://platform.openai.com/docs/api-reference/moderations/create
-"""
+"""Which prompts are taken: the operator's deny-list, and the moderation of the image API."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
-from openai import AsyncOpenAI
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imgsvc.errors import (
     ConfigurationError,
     ModerationUnavailable,
     PromptRejected,
-    ProviderBadAnswer,
     ProviderError,
 )
-from imgsvc.providers.categories import category_names
 from imgsvc.providers.deny_list import DenyList, read_patterns
 from imgsvc.providers.openai import OpenAIConfig
-from imgsvc.providers.openai.provider import mapped, open_client
+
+if TYPE_CHECKING:
+    from imgsvc.providers.moderation import Moderation
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -69,11 +65,14 @@ class PromptFilter:
     """Checks each prompt; safe to call from many tasks at once."""
 
     def __init__(
-        self, config: PromptsConfig, deny_list: DenyList | None, client: AsyncOpenAI | None
+        self,
+        config: PromptsConfig,
+        deny_list: DenyList | None,
+        moderation: "Moderation | None",
     ) -> None:
         self._config = config
         self._deny_list = deny_list
-        self._client = client
+        self._moderation = moderation
 
     async def check(self, prompt: str) -> None:
         """Raise PromptRejected if the prompt is not taken.
@@ -85,17 +84,17 @@ class PromptFilter:
             if line is not None:
                 _log.info("prompt_rejected", source="deny_list", line=line)
                 raise PromptRejected
-        if self._client is not None:
-            await self._moderate(self._client, prompt)
+        if self._moderation is not None:
+            await self._moderate(self._moderation, prompt)
 
     async def probe(self) -> None:
         """Ask moderation one question, if it is on. Raises ProviderError."""
-        if self._client is not None:
-            await self._judge(self._client, "Make it night")
+        if self._moderation is not None:
+            await self._moderation.judge("Make it night")
 
-    async def _moderate(self, client: AsyncOpenAI, prompt: str) -> None:
+    async def _moderate(self, moderation: "Moderation", prompt: str) -> None:
         try:
-            judgements = await self._judge(client, prompt)
+            categories = await moderation.judge(prompt)
         except ProviderError as error:
             failure = self._config.moderation_failure
             _log.warning(
@@ -104,36 +103,9 @@ class PromptFilter:
             if failure == "refuse":
                 raise ModerationUnavailable from error
             return
-        flagged = [judgement for judgement in judgements if judgement.flagged]
-        if flagged:
-            categories = category_names(
-                name for each in flagged for name, found in each.categories.items() if found
-            )
+        if categories is not None:
             _log.info("prompt_rejected", source="moderation", categories=categories)
             raise PromptRejected(categories)
-
-    async def _judge(self, client: AsyncOpenAI, prompt: str) -> "list[_Judgement]":
-        """Return what moderation says of the prompt; raise ProviderError if it says nothing."""
-        model = self._config.moderation_model
-        with mapped(model):
-            async with asyncio.timeout(self._config.moderation_timeout):
-                # Raw, because the SDK renames categories, and passes on whatever is answered.
-                answer = await client.moderations.with_raw_response.create(
-                    model=model, input=prompt
-                )
-        try:
-            return _Answer.model_validate_json(answer.content).results
-        except ValidationError as exc:
-            raise ProviderBadAnswer("Moderation answered with something else.") from exc
-
-
-class _Judgement(BaseModel):
-    flagged: bool
-    categories: dict[str, bool | None] = Field(default_factory=dict)
-
-
-class _Answer(BaseModel):
-    results: list[_Judgement] = Field(min_length=1)
 
 
 @asynccontextmanager
@@ -146,9 +118,17 @@ async def open_prompt_filter(
     for moderation without a key.
     """
     async with AsyncExitStack() as stack:
-        deny_list = client = None
+        deny_list = moderation = None
         if config.deny_file is not None:
             deny_list = await asyncio.to_thread(DenyList, config.deny_file)
         if config.moderation:
-            client = await stack.enter_async_context(open_client(openai))
-        yield PromptFilter(config, deny_list, client)
+            from imgsvc.providers.moderation import (  # noqa: PLC0415 - takes a second
+                open_moderation,
+            )
+
+            moderation = await stack.enter_async_context(
+                open_moderation(
+                    openai, model=config.moderation_model, timeout=config.moderation_timeout
+                )
+            )
+        yield PromptFilter(config, deny_list, moderation)

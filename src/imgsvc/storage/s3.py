@@ -14,9 +14,10 @@ from botocore.exceptions import ClientError
 from imgsvc.errors import ObjectTooLarge
 from imgsvc.storage.base import ObjectInfo, ObjectStat
 from imgsvc.storage.metadata import check_metadata
+from imgsvc.storage.s3_config import Checksums
 from imgsvc.storage.s3_errors import S3_ERRORS, Target, not_s3, status_of, storage_error
 from imgsvc.storage.s3_retry import Retry
-from imgsvc.storage.s3_upload import PART, Checksums, MultipartUpload, checksum
+from imgsvc.storage.s3_upload import PART, MultipartUpload, checksum
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

@@ -1,24 +1,22 @@
-"""Where an S3-compatible object storage is, and how to connect to it."""
+"""Where an S3-compatible object storage is.
+
+The adapter and its client take half a second to import, so they are imported when it is used.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
-from botocore.utils import parse_timestamp
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
-from imgsvc.storage.s3 import S3Storage
-from imgsvc.storage.s3_retry import Retry
-from imgsvc.storage.s3_upload import Checksums
 from imgsvc.storage.settings import StorageSettings
 
 if TYPE_CHECKING:
-    from types_aiobotocore_s3 import S3Client
+    from imgsvc.storage.s3 import S3Storage
+
+Checksums = Literal["when_supported", "when_required"]
 
 
 def _check_endpoint(url: str) -> str:
@@ -112,63 +110,9 @@ class S3Config(StorageSettings):
         *,
         data_dir: Path,  # noqa: ARG002  # all kinds are opened alike; this one keeps no files
         base_url: str,  # noqa: ARG002  # nor does it serve links itself
-    ) -> AsyncIterator[S3Storage]:
+    ) -> AsyncIterator["S3Storage"]:
         """Yield the storage, which holds its connections until the context ends."""
-        async with self.connect() as client:
-            yield S3Storage(
-                client=client,
-                endpoint=self.endpoint,
-                checksums=self.checksums,
-                retry=Retry(seconds=self.retry_seconds),
-            )
+        from imgsvc.storage.s3_client import open_s3  # noqa: PLC0415 - see the module's docstring
 
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator["S3Client"]:
-        """Yield a client that tries each call once."""
-        session = get_session()
-        parsers = session.get_component("response_parser_factory")
-        parsers.set_parser_defaults(timestamp_parser=_timestamp)
-        create = session.create_client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=self.region,
-            aws_access_key_id=self.access_key_id,
-            aws_secret_access_key=self.secret_access_key.get_secret_value(),
-            verify=str(self.ca_file) if self.ca_file else None,
-            config=AioConfig(
-                signature_version="s3v4",
-                # Hashing a whole body for its signature would stop the event loop. Each
-                # upload carries a checksum made in a thread, and that header is signed.
-                s3={"addressing_style": "path", "payload_signing_enabled": False},
-                request_checksum_calculation=self.checksums,
-                response_checksum_validation=self.checksums,
-                # Its retries are counted, not timed, and end before an outage of seconds does.
-                retries={"mode": "standard", "total_max_attempts": 1},
-                connect_timeout=self.connect_timeout,
-                read_timeout=self.read_timeout,
-                max_pool_connections=self.max_connections,
-            ),
-        )
-        async with create as client:
-            client.meta.events.register("before-call.s3", _do_not_look_for_the_region)
-            yield client
-
-
-def _do_not_look_for_the_region(context: dict[str, Any], **_: Any) -> None:
-    """Keep the client from following a redirect to the region of a bucket.
-
-    It would send its credentials to hosts that nobody has configured, and it recurses
-    without end when something that is not S3 redirects every request.
-    """
-    context["s3_redirect"]["redirected"] = True
-
-
-def _timestamp(text: Any) -> datetime:
-    """Return the time of a listing's entry or of a header.
-
-    The client's own parser guesses the format; that makes up most of reading a page.
-    """
-    try:
-        return datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return parse_timestamp(text)
+        async with open_s3(self) as storage:
+            yield storage

@@ -6,10 +6,11 @@ import hashlib
 import io
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from botocore.exceptions import ClientError
 
+from imgsvc.storage.s3_config import Checksums
 from imgsvc.storage.s3_errors import S3_ERRORS, code_of
 from imgsvc.storage.s3_retry import Retry
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
         CompletedPartTypeDef,
         CreateMultipartUploadOutputTypeDef,
     )
-
-Checksums = Literal["when_supported", "when_required"]
 
 PART = 16 << 20  # bytes; a file that is longer is sent in parts
 _MAX_PARTS = 10_000  # of one object; parts of a file above 160 GiB are longer

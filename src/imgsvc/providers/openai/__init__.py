@@ -1,6 +1,9 @@
-"""Image APIs that speak OpenAI's wire format."""
+"""Image APIs that speak OpenAI's wire format.
+
+The rest of the package needs the SDK, which takes a second to import: so it is imported
+when it is used.
+"""
 
 from imgsvc.providers.openai.config import OpenAIConfig, OpenAIEntry
-from imgsvc.providers.openai.provider import OpenAIProvider, open_openai
 
-__all__ = ["OpenAIConfig", "OpenAIEntry", "OpenAIProvider", "open_openai"]
+__all__ = ["OpenAIConfig", "OpenAIEntry"]
