@@ -187,6 +187,53 @@ async def test_a_result_that_is_being_stored_when_the_batch_is_cancelled_counts(
     assert [row["state"] for row in manifest(buckets)["items"]] == ["processed", "not_started"]
 
 
+async def test_a_result_that_had_reached_the_bucket_counts_if_the_batch_is_cancelled_then(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    fill(buckets, "a.png", "b.png", "c.png")
+    there = asyncio.Event()
+
+    async def hang_when_stored(_key: str) -> None:
+        there.set()
+        await asyncio.Event().wait()
+
+    buckets.stored = hang_when_stored
+    provider = ScriptedProvider(by_name={"b.png": hangs})
+    await cut_off(make_editor(provider), there, concurrency=2)
+    cancelled = asyncio.Event()
+    cancelled.set()
+    body = await run(make_editor(provider), cancelled=cancelled)
+
+    assert (body["status"], counts(body)) == ("cancelled", (3, 1, 0, 2))
+    rows = manifest(buckets)["items"]
+    assert [row["state"] for row in rows] == ["processed", "not_started", "not_started"]
+    assert rows[0]["output_key"] in buckets.outputs()
+    assert names(provider) == ["a.png", "b.png"]
+
+
+async def test_a_batch_that_waits_for_another_one_hears_at_once_that_it_is_cancelled(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    fill(buckets, "a/a.png", "b/b.png")
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def tell_and_hang(request: EditRequest) -> EncodedImage:
+        begun.set()
+        return await hangs(request)
+
+    editor = make_editor(ScriptedProvider(default=tell_and_hang), slots=1)
+    other = asyncio.create_task(run(editor, job_id=OTHER_ID, input_prefix="input/a/"))
+    await begun.wait()
+    buckets.listing_waits_for = asyncio.Semaphore(0)
+    waiting = asyncio.create_task(run(editor, cancelled=cancelled, input_prefix="input/b/"))
+    while buckets.listed < 2:  # noqa: ASYNC110 - the listing has no event
+        await asyncio.sleep(0)
+    cancelled.set()
+    assert (await waiting)["status"] == "cancelled"
+    assert editor.slots.locked()
+    other.cancel()
+
+
 async def test_a_listing_that_was_cut_off_goes_on_behind_its_last_object(
     make_editor: MakeEditor, buckets: Buckets
 ) -> None:

@@ -234,6 +234,27 @@ async def test_a_batch_is_to_blame_for_a_crash_only_if_it_has_not_got_on(
         assert known.attempt - known.interruptions == (0 if gets_on else 2)
 
 
+async def test_a_batch_that_was_begun_is_ended_by_its_next_worker_if_it_is_cancelled(
+    open_it: Open, tmp_path: Path
+) -> None:
+    async with open_it(tmp_path) as first:
+        job = await begin(first)
+        await first.items.add(job, found("a.png", "b.png"), is_last=True)
+        await first.items.take(job)
+    async with open_it(tmp_path) as second:
+        cancelled = Outcome(state=JobState.CANCELLED)
+        told = await second.cancel(job.id, cancelled, frozen(job.id))
+        assert (told.state, told.cancel_requested) == (JobState.QUEUED, True)
+        assert await states(second, job) == ["pending", "pending"]
+    async with open_it(tmp_path) as third:
+        claimed = await claim(third, job)
+        assert claimed.cancelled.is_set()
+        taken = await third.items.take(claimed.job, again=True)
+        assert taken is not None
+        assert (taken.number, taken.attempts) == (1, 1)
+        assert await third.items.take(claimed.job, again=True) is None
+
+
 # -- the end of the job ----------------------------------------------------------------------
 
 

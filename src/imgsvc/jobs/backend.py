@@ -123,7 +123,8 @@ class JobBackend(Protocol):
     async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen | None) -> Job:
         """End a queued job with this outcome, or tell the worker of a running one to stop.
 
-        Without a callback's body a queued job is left as it is.
+        Without a callback's body a queued job is left as it is. A batch that was begun
+        before the service was lost counts as running: its next worker is told.
         Returns the job as it is then; one that has ended already is left alone. Raises
         JobNotFound.
         """

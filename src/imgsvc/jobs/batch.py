@@ -5,8 +5,8 @@ memory holds no more than what is in work, and a batch goes on where it was stop
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
@@ -145,7 +145,15 @@ class _Batch:
             raise JobLost
         reason = describe(JobCancelled()) if self.was_cancelled else self.stopped
         if reason is not None:
-            await persist(lambda: self.parent.items.abandon(self.job, reason))
+            await self._abandon(reason)
+
+    async def _abandon(self, reason: str) -> None:
+        """End all that has not ended."""
+        items = self.parent.items
+        while (item := await persist(lambda: items.take(self.job, again=True))) is not None:
+            number, end = item.number, await self.parent.editor.give_up(self.job, item, reason)
+            await persist(lambda: items.end(self.job, number, end))  # noqa: B023 - awaited at once
+        await persist(lambda: items.abandon(self.job, reason))
 
     async def summary(self) -> Summary:
         """Add up what has become of the items."""
@@ -244,7 +252,7 @@ class _Batch:
         """
         was_listed, more = self.is_listed, self._more
         # All batches wait in one line for each of their images: so they share by turns.
-        async with self.parent.slots:
+        async with self._slot():
             if self.cancelled.is_set():
                 raise JobCancelled
             if self.stopped is not None:
@@ -260,6 +268,15 @@ class _Batch:
         else:
             await unless_cancelled(self.cancelled, more.wait())
         return True
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Wait for a turn, and have it while the context lasts. Raises JobCancelled."""
+        await unless_cancelled(self.cancelled, self.parent.slots.acquire())
+        try:
+            yield
+        finally:
+            self.parent.slots.release()
 
     async def _do(self, item: Item) -> None:
         # One for each image: which of them a call was for is told by nothing else.

@@ -70,10 +70,17 @@ class ItemEditor:
             log.exception("item_crashed", key=shown(item.key))
             return _failed(exc)
 
+    async def give_up(self, job: Job, item: Item, reason: str) -> ItemEnd:
+        """End an item that is not begun again: its result may be in the bucket nevertheless."""
+        try:
+            end = await self._stored_before(job, item)
+        except StorageError as exc:
+            return _failed(exc)
+        return end or ItemEnd(state=ItemState.NOT_STARTED, error=reason)
+
     async def _attempt(
         self, job: Job, spec: BatchSpec, item: Item, story: Story, cancelled: asyncio.Event
     ) -> ItemEnd:
-        # An earlier attempt may have got as far as the bucket: that is paid for.
         if item.attempts and (end := await self._stored_before(job, item)) is not None:
             return end
         if item.attempts - item.interruptions >= self.max_attempts:
@@ -145,7 +152,10 @@ class ItemEditor:
         return False
 
     async def _stored_before(self, job: Job, item: Item) -> ItemEnd | None:
-        """Return the end of an item whose result is in the bucket already, by its metadata."""
+        """Return the end of an item whose result is in the bucket already, by its metadata.
+
+        An attempt that was cut off may have got as far as that: it is paid for.
+        """
         for extension in RESULT_EXTENSIONS:
             key = f"{item.output}.{extension}"
             found = await self.storage.stat(self.buckets.output_bucket, key)

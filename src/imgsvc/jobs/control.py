@@ -10,6 +10,7 @@ from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, unfinished
 from imgsvc.jobs.freezing import Freezer
 from imgsvc.jobs.models import (
+    BatchSpec,
     BlobRef,
     ImageSpec,
     Job,
@@ -31,6 +32,11 @@ def is_retryable(job: Job) -> bool:
     return job.state in _RETRYABLE and (keeps_inputs or not job.spec.blobs)
 
 
+def _was_begun(job: Job) -> bool:
+    """Tell whether a worker has to say what there is of a batch, although it may be queued."""
+    return isinstance(job.spec, BatchSpec) and job.attempt > 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobControl:
     """Cancels jobs and does them again."""
@@ -43,15 +49,18 @@ class JobControl:
     async def cancel(self, job_id: str) -> Job:
         """End a queued job, or tell the worker of a running one to stop; return it as it is then.
 
+        A batch that goes on after a restart is ended by its next worker.
+
         Cancelling a cancelled job changes nothing. Raises JobNotFound, or JobFinished if
         it has ended in another way.
         """
         job = await self.backend.get(job_id)
         provider = job.spec.asked_for(self.catalogue)
         ending = unfinished(job, JobCancelled(), provider=provider, spent=job.spent)
-        if job.state is JobState.RUNNING:  # needs no room on the disk, which may be full
+        # Neither needs room on the disk, which may be full.
+        if job.state is JobState.RUNNING or _was_begun(job):
             job = await self.backend.cancel(job_id, ending.outcome, None)
-        if job.state is JobState.QUEUED:
+        if job.state is JobState.QUEUED and not _was_begun(job):
             job = await self._end_queued(job, ending)
         if job.finished_at is not None and job.state is not JobState.CANCELLED:
             raise JobFinished(job.state)

@@ -121,8 +121,11 @@ class Items(Protocol):
         """
         ...
 
-    async def take(self, job: Job) -> Item | None:
-        """Begin the first pending item, and return it as it was; None if there is none."""
+    async def take(self, job: Job, *, again: bool = False) -> Item | None:
+        """Begin the first pending item, and return it as it was; None if there is none.
+
+        With `again` only an item that was begun before.
+        """
         ...
 
     async def end(self, job: Job, number: int, end: ItemEnd) -> None:

@@ -105,17 +105,18 @@ def finish(
 def cancel(
     tx: Transaction, job_id: str, outcome: Outcome, callback: Frozen | None
 ) -> tuple[Job, bool]:
-    """End a queued job, or ask for the end of a running one; return whether it has just ended."""
+    """End a queued job, or ask for the end of one in work; return whether it has just ended."""
     if callback is not None:
         row = tx.one(
-            f"UPDATE jobs SET {_END} WHERE id = ? AND state = 'queued' RETURNING *",
+            f"UPDATE jobs SET {_END} WHERE id = ? AND state = 'queued' AND NOT {_HAS_OUTPUTS}"
+            " RETURNING *",
             (*_end(outcome, callback), job_id),
         )
         if row is not None:
             return _ended(tx, row, outcome), True
     row = tx.one(
-        "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND state = 'running'"
-        " AND NOT cancel_requested RETURNING *",
+        "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND NOT cancel_requested"
+        f" AND (state = 'running' OR state = 'queued' AND {_HAS_OUTPUTS}) RETURNING *",
         (job_id,),
     )
     if row is None:
@@ -244,6 +245,9 @@ def get(tx: Transaction, job_id: str) -> Job:
         raise JobNotFound
     return to_job(row)
 
+
+_HAS_OUTPUTS = "(kind = 'batch' AND attempt > 0)"
+"""Whether a worker was at it before the service was lost, and has to say what is there."""
 
 _END = (
     "state = ?, outcome = ?, callback_body = ?, finished_at = ?,"

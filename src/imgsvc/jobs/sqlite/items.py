@@ -52,9 +52,9 @@ class SqliteItems:
         """Add what was listed behind all before."""
         await self.database.call(lambda tx: add(tx, job, found, is_last=is_last))
 
-    async def take(self, job: Job) -> Item | None:
+    async def take(self, job: Job, *, again: bool = False) -> Item | None:
         """Begin the first pending item, and return it as it was."""
-        return await self.database.call(lambda tx: take(tx, job))
+        return await self.database.call(lambda tx: take(tx, job, again=again))
 
     async def end(self, job: Job, number: int, end: ItemEnd) -> None:
         """End an item that was begun."""
@@ -146,14 +146,14 @@ def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> 
     )
 
 
-def take(tx: Transaction, job: Job) -> Item | None:
-    """Begin the first pending item."""
+def take(tx: Transaction, job: Job, *, again: bool) -> Item | None:
+    """Begin the first pending item; those that were begun before come first."""
     _hold(tx, job)
     row = tx.one(
         "SELECT * FROM items WHERE job = ? AND state = 'pending' ORDER BY number LIMIT 1",
         (job.seq,),
     )
-    if row is None:
+    if row is None or (again and not row["attempts"]):
         return None
     tx.execute(
         "UPDATE items SET state = 'running', attempts = attempts + 1 WHERE job = ? AND number = ?",
