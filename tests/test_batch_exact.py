@@ -140,6 +140,28 @@ async def test_a_batch_is_exact_after_a_kill_and_pays_for_nothing_that_is_stored
         assert set(edits.values()) == {1}
 
 
+async def test_a_stop_in_the_middle_begins_nothing_more_and_cuts_nothing_off(
+    data_dir: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    standin.latency = 0.3
+    async with server_process(data_dir, environment=standin.environment) as server:
+        job_id = await submit(server.url, receiver.url, concurrency=2)
+        await standin.arrived.wait()
+        server.process.send_signal(signal.SIGTERM)
+        assert (await server.event("job_interrupted"))["job_id"] == job_id
+        assert await server.process.wait() == 0
+    assert "drain_incomplete" not in "".join(server.output)
+    assert len(standin.calls) < IMAGES
+    assert not receiver.received
+
+    await settle(data_dir, standin.environment)
+    rows = check(data_dir, receiver.received[-1].json, folder=job_id)
+    edits = Counter(call.image.filename for call in standin.calls)
+    assert set(edits.values()) == {1}
+    assert sum(edits.values()) == IMAGES + 1
+    assert {row["attempts"] for row in rows.values() if row["state"] == "processed"} == {1}
+
+
 async def test_doing_a_batch_again_makes_only_what_is_missing_and_the_whole_is_exact(
     data_dir: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

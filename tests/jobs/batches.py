@@ -154,6 +154,7 @@ async def end(
     *,
     told: Told | None = None,
     cancelled: asyncio.Event | None = None,
+    stopping: asyncio.Event | None = None,
     job_id: str = JOB_ID,
     **spec: Any,
 ) -> Ending:
@@ -161,7 +162,14 @@ async def end(
     assert isinstance(editor.items, SqliteItems)
     asked = batch_spec(**spec)
     job = await editor.items.database.call(lambda tx: _claimed(tx, asked, job_id))
-    return await editor.run(job, asked, (told or Told()).story, cancelled or asyncio.Event())
+    cancelled = cancelled or asyncio.Event()
+    return await editor.run(
+        job,
+        asked,
+        (told or Told()).story,
+        cancelled=cancelled,
+        stopping=stopping or cancelled,
+    )
 
 
 def _claimed(tx: Transaction, spec: BatchSpec, job_id: str) -> Job:

@@ -208,7 +208,39 @@ async def test_a_result_that_had_reached_the_bucket_counts_if_the_batch_is_cance
     rows = manifest(buckets)["items"]
     assert [row["state"] for row in rows] == ["processed", "not_started", "not_started"]
     assert rows[0]["output_key"] in buckets.outputs()
-    assert names(provider) == ["a.png", "b.png"]
+    assert names(provider).count("a.png") == 1
+
+
+async def test_a_batch_that_was_done_when_the_service_stops_ends(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    fill(buckets, "a.png", "b.png")
+    stopping = asyncio.Event()
+
+    async def stop(request: EditRequest) -> EncodedImage:
+        stopping.set()
+        return await edited(request)
+
+    editor = make_editor(ScriptedProvider(by_name={"b.png": stop}))
+    body = await run(editor, stopping=stopping, concurrency=1)
+    assert (body["status"], counts(body)) == ("completed", (2, 2, 0, 0))
+
+
+async def test_a_batch_that_is_cancelled_while_the_service_stops_is_cancelled(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    fill(buckets, "a.png", "b.png")
+    stopping, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def stop(request: EditRequest) -> EncodedImage:
+        stopping.set()
+        cancelled.set()
+        return await edited(request)
+
+    editor = make_editor(ScriptedProvider(default=stop))
+    body = await run(editor, stopping=stopping, cancelled=cancelled, concurrency=1)
+    assert body["status"] == "cancelled"
+    assert body["total_files"] == 2
 
 
 async def test_a_batch_that_waits_for_another_one_hears_at_once_that_it_is_cancelled(

@@ -70,6 +70,7 @@ class Claim:
 
     job: Job
     cancelled: asyncio.Event  # set when the caller no longer wants it
+    stopping: asyncio.Event  # set with it, and when the service stops: nothing more is begun
 
 
 class JobBackend(Protocol):
@@ -127,6 +128,13 @@ class JobBackend(Protocol):
         before the service was lost counts as running: its next worker is told.
         Returns the job as it is then; one that has ended already is left alone. Raises
         JobNotFound.
+        """
+        ...
+
+    async def put_back(self, job_id: str, token: int) -> None:
+        """Queue a job again that has stopped in an orderly way; it goes on at the next start.
+
+        Changes nothing if the token is not the newest.
         """
         ...
 
@@ -188,7 +196,10 @@ class JobBackend(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Hand out no more jobs, and wait until those in work, and what is due, are done."""
+        """Hand out no more jobs, and wait until those in work, and what is due, are done.
+
+        Batches begin no further image, and are put back.
+        """
         ...
 
     async def check(self) -> None:

@@ -5,10 +5,11 @@ memory holds no more than what is in work, and a batch goes on where it was stop
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,16 +24,18 @@ from imgsvc.errors import (
 from imgsvc.jobs.batch_item import ItemEditor
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, Ending, encode
 from imgsvc.jobs.freezing import persist
-from imgsvc.jobs.items import Found, Item, ItemEnd, Items, ItemState, JobLost
+from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, Items, ItemState, JobLost
 from imgsvc.jobs.manifest import looks_like_image, shown
 from imgsvc.jobs.manifest_store import ManifestStore
 from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, Spent, StoredResult
-from imgsvc.jobs.stopping import unless_cancelled
+from imgsvc.jobs.stopping import JobStopping, unless
 from imgsvc.jobs.story import Story
 from imgsvc.jobs.summary import Summary
 from imgsvc.storage.keys import BatchKeys, is_result
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 PORTION = 500
 """Objects that go to the record together."""
@@ -48,11 +51,19 @@ class BatchEditor:
     slots: asyncio.Semaphore  # of images that all batches together have in work at once
 
     async def run(
-        self, job: Job, spec: BatchSpec, story: Story, cancelled: asyncio.Event
+        self,
+        job: Job,
+        spec: BatchSpec,
+        story: Story,
+        *,
+        cancelled: asyncio.Event,
+        stopping: asyncio.Event,
     ) -> Ending:
         """Begin or carry on a batch, write its manifests, and return the finished callback body.
 
-        Once `cancelled` is set no further image is begun, and edits under way are given up.
+        Once `stopping` is set no further image is begun; with `cancelled`, which sets it
+        too, edits under way are given up. Without it they go on, and then JobStopping is
+        raised if that was not all.
         Once the job's own budget is spent no further image is begun either, but those in
         work go on. The manifests tell what is there. Raises StorageError if not even the
         listing works, or JobLost.
@@ -70,6 +81,7 @@ class BatchEditor:
             spec=spec,
             story=story,
             cancelled=cancelled,
+            stopping=stopping,
             is_listed=listing.is_complete,
             last_key=listing.last_key,
             total=sums.states.total(),
@@ -118,11 +130,12 @@ class _Batch:
     spec: BatchSpec
     story: Story
     cancelled: asyncio.Event
+    stopping: asyncio.Event
     is_listed: bool  # whether no more objects will be found
     last_key: str | None  # the listing goes on behind it
     total: int  # objects found so far, those that are no images too
     done: int  # those of them that have ended
-    was_cancelled: bool = False  # before all was done
+    was_stopping: bool = False  # before all was done
     listing_error: StorageError | None = None
     stopped: str | None = None  # why no further image is begun
     started: float = field(default_factory=monotonic)
@@ -131,7 +144,10 @@ class _Batch:
     _more: asyncio.Event = field(default_factory=asyncio.Event)  # was found, or is_listed
 
     async def do(self) -> None:
-        """List and edit until nothing is left to do, or nothing more is wanted. Raises JobLost."""
+        """List and edit until nothing is left to do, or nothing more is wanted.
+
+        Raises JobStopping if it goes on at the next start, or JobLost.
+        """
         is_lost = False
         try:
             async with asyncio.TaskGroup() as group:
@@ -143,9 +159,24 @@ class _Batch:
             is_lost = True
         if is_lost:
             raise JobLost
+        if self.was_stopping and not self.was_cancelled and await self._is_left():
+            raise JobStopping
         reason = describe(JobCancelled()) if self.was_cancelled else self.stopped
         if reason is not None:
             await self._abandon(reason)
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether it was cancelled before all was done."""
+        return self.was_stopping and self.cancelled.is_set()
+
+    async def _is_left(self) -> bool:
+        """Tell whether there is something to be begun yet."""
+        if not self.is_listed:
+            return True
+        pending = ItemFilter(job_id=self.job.id, state=ItemState.PENDING)
+        left = await persist(lambda: self.parent.items.page(pending, after=0, limit=1))
+        return self.stopped is None and bool(left)
 
     async def _abandon(self, reason: str) -> None:
         """End all that has not ended."""
@@ -178,9 +209,9 @@ class _Batch:
 
     async def _list(self) -> None:
         try:
-            await unless_cancelled(self.cancelled, self._find())
-        except JobCancelled:
-            self.was_cancelled = True
+            await self._unless_stopping(self._find())
+        except JobStopping:
+            self.was_stopping = True
             return  # nobody waits for more: all tasks end
         except StorageError as exc:
             log.warning("listing_failed", error=describe(exc))
@@ -242,19 +273,19 @@ class _Batch:
         try:
             while await self._step():
                 pass
-        except JobCancelled:
-            self.was_cancelled = True
+        except JobStopping:
+            self.was_stopping = True
 
     async def _step(self) -> bool:
         """Do the next item, or wait for one; return False if there will be none.
 
-        Raises JobCancelled.
+        Raises JobStopping.
         """
         was_listed, more = self.is_listed, self._more
         # All batches wait in one line for each of their images: so they share by turns.
         async with self._slot():
-            if self.cancelled.is_set():
-                raise JobCancelled
+            if self.stopping.is_set():
+                raise JobStopping
             if self.stopped is not None:
                 return False
             item = await persist(lambda: self.parent.items.take(self.job))
@@ -266,17 +297,20 @@ class _Batch:
         if any(each.may_be_image for each in self._found):
             await self._record()
         else:
-            await unless_cancelled(self.cancelled, more.wait())
+            await self._unless_stopping(more.wait())
         return True
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it while the context lasts. Raises JobCancelled."""
-        await unless_cancelled(self.cancelled, self.parent.slots.acquire())
+        """Wait for a turn, and have it while the context lasts. Raises JobStopping."""
+        await self._unless_stopping(self.parent.slots.acquire())
         try:
             yield
         finally:
             self.parent.slots.release()
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T:
+        return await unless(self.stopping, work, JobStopping)
 
     async def _do(self, item: Item) -> None:
         # One for each image: which of them a call was for is told by nothing else.

@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from imgsvc.errors import ImgsvcError, JobCancelled
+from imgsvc.errors import JobCancelled
 
 T = TypeVar("T")
 
 
-async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T], error: type[ImgsvcError]) -> T:
+class JobStopping(Exception):
+    """Nothing more of the job is begun: it is cancelled, or it goes on at the next start."""
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T], error: type[Exception]) -> T:
     """Return what work returns, or stop it and raise error once the event is set.
 
     Work that has ended counts, even if the event is set by then.

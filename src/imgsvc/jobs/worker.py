@@ -19,7 +19,7 @@ from imgsvc.jobs.freezing import DISK_RETRY, Freezer, persist
 from imgsvc.jobs.items import JobLost
 from imgsvc.jobs.models import BatchSpec
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
-from imgsvc.jobs.stopping import unless_cancelled
+from imgsvc.jobs.stopping import JobStopping, unless_cancelled
 from imgsvc.jobs.story import Story
 from imgsvc.jobs.thumbnails import Thumbnailer
 from imgsvc.killpoints import KillPoint, around
@@ -91,7 +91,13 @@ class JobRunner:
             started = monotonic()
             log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
             account = JobAccount(ledger=self.backend.ledger, job=job, budgets=self.budgets)
-            ending, frozen = await self._freeze(account, await self._work(claim, account))
+            try:
+                ending = await self._work(claim, account)
+            except JobStopping:
+                await persist(lambda: self.backend.put_back(job.id, job.attempt))
+                log.info("job_interrupted", attempt=job.attempt)
+                return
+            ending, frozen = await self._freeze(account, ending)
             with self.blobs.reserved(frozen.body), around(KillPoint.FINISH_COMMITTED):
                 won = await persist(
                     lambda: self.backend.finish(job.id, job.attempt, ending.outcome, frozen)
@@ -128,6 +134,7 @@ class JobRunner:
         return lost, await persist(lambda: self.freezer.freeze(lost))
 
     async def _work(self, claim: Claim, account: JobAccount) -> Ending:
+        """Do a claimed job. Raises JobStopping if it is to go on at the next start."""
         job = claim.job
         # A batch gives up its images first: one more attempt is for that.
         most = self.config.max_attempts + isinstance(job.spec, BatchSpec)
@@ -142,10 +149,14 @@ class JobRunner:
         )
         try:
             if isinstance(job.spec, BatchSpec):
-                return await self.batches.run(job, job.spec, story, claim.cancelled)
+                return await self.batches.run(
+                    job, job.spec, story, cancelled=claim.cancelled, stopping=claim.stopping
+                )
             async with deadline(self.config.job_timeout) as until:
                 work = self.images.run(job, job.spec, story, until=until)
                 return await unless_cancelled(claim.cancelled, work)
+        except JobStopping:
+            raise
         except (JobCancelled, JobLost) as exc:
             return self._unfinished(account, exc)
         except ImgsvcError as exc:

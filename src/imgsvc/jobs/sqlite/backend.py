@@ -155,7 +155,7 @@ class SqliteBackend:
             job = changes.start(tx, job_id)
             if job is None:
                 return None
-            claim = Claim(job=job, cancelled=asyncio.Event())
+            claim = Claim(job=job, cancelled=asyncio.Event(), stopping=asyncio.Event())
             tx.on_commit(lambda: self._memory.claimed(claim))
             return claim
 
@@ -171,6 +171,15 @@ class SqliteBackend:
             return job is not None
 
         return await self._database.call(run)
+
+    async def put_back(self, job_id: str, token: int) -> None:
+        """Queue a job again that has stopped in an orderly way."""
+
+        def run(tx: Transaction) -> None:
+            for job in changes.put_back(tx, orderly=True, held=(job_id, token)):
+                tx.on_commit(partial(self._memory.requeued, job))
+
+        await self._database.call(run)
 
     async def record_delivery(
         self,
@@ -215,7 +224,7 @@ class SqliteBackend:
 
     async def drain(self) -> None:
         """Hand out no more jobs, and wait until those in work, and what is due, are done."""
-        self._memory.feeds.close()
+        self._memory.drain()
         while not self._memory.is_drained:
             self._memory.moved.clear()
             await self._memory.moved.wait()

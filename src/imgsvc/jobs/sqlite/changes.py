@@ -125,16 +125,20 @@ def cancel(
     return to_job(row), False
 
 
-def put_back(tx: Transaction, *, orderly: bool) -> list[Job]:
+def put_back(tx: Transaction, *, orderly: bool, held: tuple[str, int] | None = None) -> list[Job]:
     """Queue what is running: its worker is gone; after a crash, not in an `orderly` way.
+
+    `held` is id and attempt of one job whose worker stops, instead of all.
 
     A batch that has got on meanwhile is not to blame for the crash; each of its images has
     attempts of its own.
     """
+    of_worker = "" if held is None else "AND id = ? AND attempt = ?"
     rows = tx.execute(
         "UPDATE jobs SET state = 'queued', interruptions = interruptions + (? OR EXISTS"
-        " (SELECT 1 FROM batches WHERE job = seq AND got_on)) WHERE state = 'running' RETURNING *",
-        (int(orderly),),
+        " (SELECT 1 FROM batches WHERE job = seq AND got_on))"
+        f" WHERE state = 'running' {of_worker} RETURNING *",
+        (int(orderly), *(held or ())),
     ).fetchall()
     for row in rows:
         items.put_back(tx, row["seq"], orderly=orderly)

@@ -24,7 +24,8 @@ class Memory:
         self.deliveries = DeliveryFeed(database, self.moved.set)
         self._states: Counter[JobState] = Counter()
         self._callbacks: Counter[CallbackState] = Counter()
-        self._claims: dict[str, asyncio.Event] = {}
+        self._claims: dict[str, Claim] = {}
+        self._draining = False
         self._watchers: dict[str, set[asyncio.Event]] = {}
 
     @property
@@ -62,6 +63,13 @@ class Memory:
         for happened in self._watchers.get(job_id, ()):
             happened.set()
 
+    def drain(self) -> None:
+        """Hand out no more jobs, and let those in work begin nothing more."""
+        self._draining = True
+        self.feeds.close()
+        for claim in self._claims.values():
+            claim.stopping.set()
+
     def begin_with(self, standing: Standing) -> None:
         """Take stock of what the file holds at the start."""
         self._states, self._callbacks = standing.states, standing.callbacks
@@ -82,9 +90,11 @@ class Memory:
         self._states[JobState.QUEUED] -= 1
         self._states[JobState.RUNNING] += 1
         self.feeds.of(job).left(job)
-        self._claims[job.id] = claim.cancelled
+        self._claims[job.id] = claim
         if job.cancel_requested:  # of the worker before a crash
             claim.cancelled.set()
+        if job.cancel_requested or self._draining:
+            claim.stopping.set()
         self.tell(job.id)
 
     def cancelled(self, job: Job, *, ended: bool) -> None:
@@ -93,7 +103,8 @@ class Memory:
             self.feeds.of(job).left(job)
             self.ended(job, JobState.QUEUED)
         elif job.state is JobState.RUNNING and job.id in self._claims:
-            self._claims[job.id].set()
+            self._claims[job.id].cancelled.set()
+            self._claims[job.id].stopping.set()
             self.tell(job.id)
 
     def ended(self, job: Job, former: JobState) -> None:
