@@ -224,6 +224,7 @@ def test_errors_of_the_disk_say_what_to_do(
         ("a.webp", "image/webp"),
         ("a.avif", "image/avif"),
         ("manifest.json", "application/json"),
+        ("manifest.csv", "text/csv; charset=utf-8"),
         ("page.html", "application/octet-stream"),
         ("drawing.svg", "application/octet-stream"),
         ("none", "application/octet-stream"),

@@ -36,6 +36,8 @@ def looks_like_image(key: str) -> bool | None:
     return None if known == (None, None) else False
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 COLUMNS = (
     *("input_key", "state", "output_key", "provider", "model", "fallback_reason", "operations"),
     *("ignored", "error", "bytes", "attempts", "seconds", "cost_usd", "cost_unknown"),
@@ -85,7 +87,10 @@ async def json_parts(head: Mapping[str, Any], rows: Rows) -> AsyncGenerator[byte
 
 
 async def csv_parts(rows: Rows) -> AsyncGenerator[bytes]:
-    """Yield manifest.csv: a line of names and one for each row; lists have `; ` between words."""
+    """Yield manifest.csv: a line of names and one for each row.
+
+    Lists have `; ` between words, and what a spreadsheet takes for a formula a `'` in front.
+    """
     yield _csv([COLUMNS])
     async for items in rows:
         yield _csv([[_cell(row(item).get(name)) for name in COLUMNS] for item in items])
@@ -112,6 +117,11 @@ def _cell(value: Any) -> str:
         case bool():
             return str(value).lower()
         case tuple():
-            return "; ".join(value)
+            return _text("; ".join(value))
         case _:
-            return str(value)
+            return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """Return the text so that no spreadsheet runs it: keys and prompts come from anybody."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -25,7 +25,8 @@ class ManifestStore:
 
     async def store_csv(self, summary: Summary, bucket: str, key: str) -> None:
         """Store manifest.csv."""
-        await self._store(csv_parts(self._rows(summary.job)), bucket, key, "text/csv")
+        parts = csv_parts(self._rows(summary.job))
+        await self._store(parts, bucket, key, "text/csv; charset=utf-8")
 
     async def store_json(self, summary: Summary, bucket: str, key: str) -> None:
         """Store manifest.json."""

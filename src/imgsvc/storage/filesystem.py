@@ -29,6 +29,7 @@ _PAGE = 250  # objects
 _CONTENT_TYPES = {
     ".avif": "image/avif",
     ".bmp": "image/bmp",
+    ".csv": "text/csv; charset=utf-8",
     ".gif": "image/gif",
     ".heic": "image/heic",
     ".jpeg": "image/jpeg",
