@@ -75,8 +75,10 @@ def _memory(pid: int) -> tuple[int, int]:
 
 
 def _children(pid: int) -> list[int]:
+    """Return the numbers of all processes that a process has started, and those have."""
     files = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for file in files for child in file.read_text().split()]
+    children = [int(child) for file in files for child in file.read_text().split()]
+    return children + [grandchild for child in children for grandchild in _children(child)]
 
 
 async def main() -> None:

@@ -14,7 +14,7 @@ from imgsvc.errors import ImageError, ImageProcessDied, ImageTooComplex
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.imaging.pool import ImagePool, open_image_pool
 from standins import image_tasks
-from standins.processes import children_of_this_process, is_alive
+from standins.processes import children_of_this_process, is_alive, parent_of
 
 CONFIG = ImagesConfig(processes=2, max_memory_bytes=1024**3, max_pixels=123)
 
@@ -234,12 +234,27 @@ async def test_a_process_that_cannot_start_fails_the_opening() -> None:
             pass
 
 
-async def test_a_process_ignores_what_a_terminal_sends_to_the_whole_group(pool: ImagePool) -> None:
+async def test_no_process_heeds_what_is_sent_to_the_whole_group(pool: ImagePool) -> None:
     before = await pids_of(pool)
-    for pid in before:
+    for pid in {*before, *map(parent_of, before)}:
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
     assert await pids_of(pool) == before
+
+
+async def test_the_loss_of_what_processes_are_forked_from_is_made_good(pool: ImagePool) -> None:
+    before = await pids_of(pool)
+    (forked_from,) = set(map(parent_of, before))
+    os.kill(forked_from, signal.SIGKILL)
+    await until_gone(*before)
+    after = await pids_of(pool)
+    assert not before & after
+    assert forked_from not in set(map(parent_of, after))
+
+
+async def test_a_process_holds_nothing_of_the_server(shared_pool: ImagePool) -> None:
+    modules = await shared_pool.run(image_tasks.modules)
+    assert not modules & {"aiohttp", "pydantic", "structlog", "sqlite3", "imgsvc.config"}
 
 
 async def test_a_process_has_its_limits(shared_pool: ImagePool) -> None:

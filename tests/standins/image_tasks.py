@@ -79,3 +79,7 @@ class Unreadable:
 
 def unreadable_result() -> Unreadable:
     return Unreadable()
+
+
+def modules() -> set[str]:
+    return set(sys.modules)

@@ -1,6 +1,8 @@
 """What /proc says about processes."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -9,31 +11,37 @@ def children_of_this_process() -> set[int]:
     return children_of(os.getpid())
 
 
-def children_of(parent: int) -> set[int]:
-    """Return the process ids of the running image processes a process has started."""
-    return {
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _is_image_process(entry, parent)
-    }
+def children_of(server: int) -> set[int]:
+    """Return the process ids of the running image processes a process has started.
+
+    They are children of the child that they are forked from, and have its command line.
+    """
+    started_by = dict(_forked())
+    return {pid for pid, parent in started_by.items() if started_by.get(parent) == server}
+
+
+def parent_of(pid: int) -> int:
+    """Return the number of the process that has started another one."""
+    return int(_status(Path(f"/proc/{pid}"))[1])
 
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that is dead but not yet reaped does not."""
     try:
-        return _state(Path(f"/proc/{pid}")) not in {"Z", "X"}
+        return _status(Path(f"/proc/{pid}"))[0] not in {"Z", "X"}
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def _is_image_process(entry: Path, parent: int) -> bool:
-    try:
-        command = (entry / "cmdline").read_bytes()
-        started_by = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return started_by == parent and b"spawn_main" in command
+def _forked() -> Iterator[tuple[int, int]]:
+    """Yield the numbers of fork servers and what they forked, each with its parent's."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if b"multiprocessing.forkserver" in (entry / "cmdline").read_bytes():
+                    yield int(entry.name), parent_of(int(entry.name))
 
 
-def _state(entry: Path) -> str:
-    return (entry / "stat").read_text().rpartition(")")[2].split()[0]
+def _status(entry: Path) -> list[str]:
+    """Return the fields of a process's status behind its name: state, parent's number and so on."""
+    return (entry / "stat").read_text().rpartition(")")[2].split()

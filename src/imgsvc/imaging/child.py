@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import multiprocessing
 import os
 import resource
 import signal
@@ -40,7 +41,7 @@ WARM = (
     ops,
     thumbnail,
 )
-"""Imported at the start, so that the first task need not wait for them."""
+"""Imported before a process is forked, so that its first task need not wait for them."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _M_ARENA_MAX = -8  # malloc.h
@@ -70,14 +71,17 @@ class _Taken:
     flag: c_bool
 
 
-def start(limits: ChildLimits, parent: int, taken: c_bool) -> None:
-    """Prepare this process for untrusted pictures; it ends with its parent.
+def start(limits: ChildLimits, taken: c_bool) -> None:
+    """Prepare this process for untrusted pictures; it ends with the server.
 
-    parent is the process id of the server. taken is shared with it and becomes true
-    when a task begins here: only an unbegun task may be given to another process.
+    taken is shared with the server and becomes true when a task begins here: only an
+    unbegun task may be given to another process.
     """
     _Taken.flag = taken
-    _die_with(parent)
+    die_with_parent()
+    server = multiprocessing.parent_process()
+    if server is None or not server.is_alive():  # it ended before the kernel knew what to do then
+        os._exit(1)
     # A Ctrl-C on the terminal reaches every process of the group; the server decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -89,6 +93,16 @@ def start(limits: ChildLimits, parent: int, taken: c_bool) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limits.max_memory_bytes, limits.max_memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _silence()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends.
+
+    An image process was started by the process that it was forked from, and that one by
+    the thread of the server's event loop: so all end with the server.
+    """
+    if _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
 def run_task(task: Callable[[], T], cpu_seconds: int) -> T:
@@ -106,14 +120,6 @@ def run_task(task: Callable[[], T], cpu_seconds: int) -> T:
         return task()
     except MemoryError as exc:
         raise ImageTooComplex from exc
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the server's thread that started it ends."""
-    if _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it ended before the kernel knew what to do then
-        os._exit(1)
 
 
 def _limit_decoders(limits: ChildLimits) -> None:

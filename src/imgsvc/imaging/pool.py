@@ -12,11 +12,12 @@ import multiprocessing
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager, contextmanager
 from ctypes import c_bool
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import ParamSpec, TypeVar
 
@@ -33,7 +34,8 @@ T = TypeVar("T")
 _RESTART_DELAY = 1.0
 """Seconds before the next try when a process could not be started."""
 
-_SPAWN = multiprocessing.get_context("spawn")
+_FORKING = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(["imgsvc.imaging.fork_server"])
 
 _log = structlog.get_logger(__name__)
 
@@ -84,8 +86,9 @@ class _Child:
 
     def kill(self) -> None:
         """End the process, whatever it does; its keeper starts another one."""
-        self.process.kill()
-        self.lost.set()
+        if not self.lost.is_set():  # else its number may be that of another process by now
+            self.process.kill()
+            self.lost.set()
 
     def _cause_of_death(self) -> Exception:
         if not self._taken.value:
@@ -98,9 +101,8 @@ class _Child:
 class ImagePool:
     """Runs functions of this package in image processes; made by open_image_pool."""
 
-    def __init__(self, config: ImagesConfig, launcher: ThreadPoolExecutor) -> None:
+    def __init__(self, config: ImagesConfig) -> None:
         self._timeout = config.task_timeout
-        self._launcher = launcher
         self._limits = child.ChildLimits(
             max_memory_bytes=config.max_memory_bytes,
             max_pixels=config.max_pixels,
@@ -154,12 +156,12 @@ class ImagePool:
     @asynccontextmanager
     async def _launch(self) -> AsyncIterator[_Child]:
         """Yield a process that is up and warm; in the end it is killed and reaped."""
-        taken = _SPAWN.RawValue(c_bool, False)  # noqa: FBT003 - the signature is ctypes'
+        taken = _FORKING.RawValue(c_bool, False)  # noqa: FBT003 - the signature is ctypes'
         executor = ProcessPoolExecutor(
             max_workers=1,
-            mp_context=_SPAWN,
+            mp_context=_FORKING,
             initializer=child.start,
-            initargs=(self._limits, os.getpid(), taken),
+            initargs=(self._limits, taken),
         )
         reaped = asyncio.Event()
         try:
@@ -172,10 +174,10 @@ class ImagePool:
 
     async def _start(self, executor: ProcessPoolExecutor) -> BaseProcess:
         """Start the process of executor and return it when it is warm."""
-        # The first task starts the process, which then dies with the thread that did so:
-        # hence the launcher, a thread that lives as long as the pool.
-        loop = asyncio.get_running_loop()
-        warm = await loop.run_in_executor(self._launcher, executor.submit, os.getpid)
+        # What processes are forked from dies with the thread that started it: with this one,
+        # and not with one that comes and goes.
+        forkserver.ensure_running()
+        warm = await asyncio.to_thread(executor.submit, os.getpid)  # the first task starts it
         pid = await asyncio.wrap_future(warm)
         # The child alone shall hold this end of its pipe: otherwise the executor's thread
         # would wait for ever for the rest of a result whose sender was killed half way.
@@ -215,20 +217,19 @@ async def open_image_pool(
     not start. Tasks still running at the end raise ImageProcessDied.
     """
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="image-launcher") as launcher:
-        pool = ImagePool(config, launcher)
-        starts = [loop.create_future() for _ in range(processes or config.processes)]
-        keepers = [
-            asyncio.create_task(pool.keep_one(start), name=f"image-process-{number}")
-            for number, start in enumerate(starts)
-        ]
-        try:
-            await _all_started(starts)
-            yield pool
-        finally:
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+    pool = ImagePool(config)
+    starts = [loop.create_future() for _ in range(processes or config.processes)]
+    keepers = [
+        asyncio.create_task(pool.keep_one(start), name=f"image-process-{number}")
+        for number, start in enumerate(starts)
+    ]
+    try:
+        await _all_started(starts)
+        yield pool
+    finally:
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
 
 
 async def _all_started(starts: list[asyncio.Future[None]]) -> None:
