@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from imgsvc.errors import BucketNotFound, StorageAccessDenied, StorageError
+from imgsvc.errors import BucketNotFound, StorageAccessDenied, StorageError, StorageUnreachable
 from imgsvc.imaging.encoded import EncodedImage
+from imgsvc.jobs import batch
 from imgsvc.providers import EditRequest
 from jobs.batches import MANIFEST, Buckets, MakeEditor, counts, manifest, run
 from jobs.parts import ScriptedProvider, edited, files, hangs
@@ -56,6 +57,47 @@ async def test_an_output_that_cannot_be_stored_fails_alone(
 
     assert (body["status"], counts(body)) == ("completed_with_errors", (3, 2, 0, 1))
     assert body["errors"][0].startswith("input/b.png: StorageAccessDenied: ")
+
+
+async def test_a_batch_stops_paying_for_results_that_cannot_be_stored(
+    make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MAX_STORAGE_FAILURES", 3)
+    for name in "abcdefgh":
+        buckets.add(f"input/{name}.png", PNG)
+    refused = ("a_modified.png", "b_modified.png", *(f"{name}_modified.png" for name in "defgh"))
+    buckets.refuses = lambda key: StorageAccessDenied() if key.endswith(refused) else None
+    provider = ScriptedProvider()
+
+    body = await run(make_editor(provider), concurrency=1)
+
+    assert (body["status"], counts(body)) == ("completed_with_errors", (8, 1, 0, 7))
+    assert len(provider.requests) == 6
+    rows = manifest(buckets)["items"]
+    assert [row["state"] for row in rows] == [
+        *("failed", "failed", "processed", "failed", "failed", "failed"),
+        *("not_started", "not_started"),
+    ]
+    assert body["error"].startswith("StorageAccessDenied: ")
+    assert body["errors"][0].startswith("2 of 8 images were not begun: StorageAccessDenied: ")
+
+
+@pytest.mark.parametrize("error", [StorageUnreachable, StorageAccessDenied])
+async def test_a_batch_stops_if_the_storage_is_away_but_not_if_it_denies_some_inputs(
+    make_editor: MakeEditor,
+    buckets: Buckets,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[StorageError],
+) -> None:
+    monkeypatch.setattr(batch, "MAX_STORAGE_FAILURES", 3)
+    for name in "abcdefgh":
+        buckets.add(f"input/{name}.png", PNG)
+    buckets.denies = lambda _key: error()
+
+    body = await run(make_editor(), concurrency=1)
+
+    assert (body["status"], counts(body)) == ("failed", (8, 0, 0, 8))
+    assert len(buckets.read) == (3 if error is StorageUnreachable else 8)
 
 
 async def test_a_manifest_that_cannot_be_stored_is_told_in_the_callback(

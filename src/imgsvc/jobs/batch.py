@@ -40,6 +40,9 @@ T = TypeVar("T")
 PORTION = 500
 """Objects that go to the record together."""
 
+MAX_STORAGE_FAILURES = 20
+"""Images in a row that may find the storage away, or be paid and not stored."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchEditor:
@@ -64,9 +67,9 @@ class BatchEditor:
         Once `stopping` is set no further image is begun; with `cancelled`, which sets it
         too, edits under way are given up. Without it they go on, and then JobStopping is
         raised if that was not all.
-        Once the job's own budget is spent no further image is begun either, but those in
-        work go on. The manifests tell what is there. Raises StorageError if not even the
-        listing works, or JobLost.
+        Once the job's own budget is spent, or the storage has failed many images in a row,
+        no further image is begun either, but those in work go on. The manifests tell what
+        is there. Raises StorageError if not even the listing works, or JobLost.
         """
         listing = await persist(lambda: self.items.open(job))
         keys = BatchKeys(
@@ -138,6 +141,7 @@ class _Batch:
     was_stopping: bool = False  # before all was done
     listing_error: StorageError | None = None
     stopped: str | None = None  # why no further image is begun
+    storage_failures: int = 0  # images in a row that the storage has failed
     started: float = field(default_factory=monotonic)
     _found: list[Found] = field(default_factory=list)  # and not in the record yet
     _recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # they keep their order
@@ -322,6 +326,13 @@ class _Batch:
         except BudgetSpent as exc:
             self._stop(exc)
             end = ItemEnd(state=ItemState.NOT_STARTED, error=self.stopped)
+        except StorageError as exc:
+            end = ItemEnd(state=ItemState.FAILED, error=describe(exc))
+            self.storage_failures += 1
+            if self.storage_failures == MAX_STORAGE_FAILURES:
+                self._stop(exc)
+        else:
+            self.storage_failures = 0
         is_tried = end.state not in {ItemState.SKIPPED, ItemState.NOT_STARTED}
         end = replace(
             end,

@@ -15,6 +15,7 @@ from imgsvc.errors import (
     NotAnImage,
     ObjectTooLarge,
     StorageError,
+    StorageUnreachable,
     describe,
 )
 from imgsvc.imaging.admission import ImageGate
@@ -53,13 +54,19 @@ class ItemEditor:
         """Do an item that was begun, and return how it ended.
 
         Once `cancelled` is set an edit is given up, but what is edited by then is stored.
-        Raises BudgetSpent if the job's own budget had no room for it and nothing was called.
+        Raises BudgetSpent if the job's own budget had no room for it and nothing was called,
+        and StorageError if what failed is not to do with this image: the storage is away, or
+        a result that was paid for could not be stored.
         """
         try:
             return await self._attempt(job, spec, item, story, cancelled)
         except NotAnImage as exc:
             is_image = looks_like_image(item.key) is not None
             return _failed(exc) if is_image else ItemEnd(state=ItemState.SKIPPED)
+        except StorageError as exc:
+            if isinstance(exc, StorageUnreachable) or story.spent.calls:
+                raise
+            return _failed(exc)
         except BudgetSpent as exc:
             if exc.of_job and not story.spent.calls:
                 raise
