@@ -499,7 +499,7 @@ class ProviderError(ImgsvcError):
 
 
 class ProviderNotConfigured(ProviderError):
-    """No image API is configured. The operator sets OPENAI_API_KEY to switch one on."""
+    """No image API is configured. The operator sets OPENAI_API_KEY, or adds [[providers]]."""
 
     code = "provider_not_configured"
     title = "No provider configured"

@@ -133,15 +133,20 @@ async def test_without_a_key_the_local_engine_edits_and_says_why(
 ) -> None:
     async with open_router([], RoutingConfig(), LocalConfig(), pool) as router:
         assert router.catalogue.asked_for(EditOptions(), has_mask=False) == "local"
-        result = await router.edit(
-            make_request(),
-            fallback_allowed=True,
-            until=inf,
-            observer=Notes(),
-            account=OpenAccount(),
-        )
+        with capture_logs() as logs:
+            result = await router.edit(
+                make_request(),
+                fallback_allowed=True,
+                until=inf,
+                observer=Notes(),
+                account=OpenAccount(),
+            )
         assert (result.provider, result.fallback_reason) == ("local", "provider_not_configured")
-        with pytest.raises(errors.ProviderNotConfigured):
+        (line,) = [line for line in logs if line["event"] == "provider_fallback"]
+        assert (line["provider"], line["reason"]) == (None, "provider_not_configured")
+        with pytest.raises(
+            errors.ProviderNotConfigured, match=r"OPENAI_API_KEY.*\[\[providers\]\]"
+        ):
             await router.edit(
                 make_request(),
                 fallback_allowed=False,

@@ -117,7 +117,7 @@ class EditRouter:
             failed = self.catalogue.nobody()
             if not fallback_allowed:
                 raise failed
-            _log.warning("provider_fallback", reason=failed.code, error=failed.kind)
+            _log.warning("provider_fallback", provider=None, reason=failed.code, error=failed.kind)
         return await self._local.edit(request, failed.code)
 
     async def _ask(
