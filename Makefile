@@ -26,7 +26,7 @@ test: $(VENV)/.dev ## run the tests (some 5 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" $(TWO_AT_A_TIME) $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests that take longer
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow $(TWO_AT_A_TIME) $(ARGS)
 
 test-all: test-slow test ## run all tests
 
