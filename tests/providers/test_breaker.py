@@ -9,6 +9,7 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 from structlog.testing import capture_logs
 
@@ -188,4 +189,11 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(max_examples=200, stateful_step_count=40)
+TestBreakerMachine.settings = settings(max_examples=40, stateful_step_count=40)
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_show_no_difference() -> None:
+    run_state_machine_as_test(
+        BreakerMachine, settings=settings(max_examples=1000, stateful_step_count=40)
+    )

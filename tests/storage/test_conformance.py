@@ -37,7 +37,15 @@ async def clients() -> AsyncIterator[Clients]:
 
 
 @pytest_asyncio.fixture(
-    params=["filesystem", "s3", "s3-tls", "s3-tls-when_required"], loop_scope="module"
+    params=[
+        "filesystem",
+        # Two of the four ways to connect have all that differs among them.
+        pytest.param("s3", marks=pytest.mark.slow),
+        "s3-tls",
+        "s3-when_required",
+        pytest.param("s3-tls-when_required", marks=pytest.mark.slow),
+    ],
+    loop_scope="module",
 )
 async def subject(
     request: pytest.FixtureRequest,

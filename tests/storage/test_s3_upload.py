@@ -33,8 +33,11 @@ async def through_a_proxy(s3_server: S3Server) -> AsyncIterator[tuple[Storage, P
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    (tmp_path / "file").write_bytes(os.urandom(33 * MIB))
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a file of three parts, which are as short as the server lets them be."""
+    monkeypatch.setattr("imgsvc.storage.s3.PART", 5 * MIB)
+    monkeypatch.setattr("imgsvc.storage.s3_upload.PART", 5 * MIB)
+    (tmp_path / "file").write_bytes(os.urandom(11 * MIB))
     return tmp_path / "file"
 
 
