@@ -197,6 +197,9 @@ async def test_after_a_crash_the_listing_goes_on_and_what_was_in_work_is_pending
 ) -> None:
     async with open_it(tmp_path) as first:
         job = await begin(first)
+        begun_at = (await first.items.open(job)).begun_at
+        assert job.started_at is not None
+        assert begun_at >= job.started_at
         await first.items.add(job, found("a.png", "b.png", "c.png"), is_last=False)
         await first.items.take(job)
         await first.items.take(job)
@@ -206,6 +209,7 @@ async def test_after_a_crash_the_listing_goes_on_and_what_was_in_work_is_pending
         reclaimed = (await claim(second, job)).job
         listing = await second.items.open(reclaimed)
         assert (listing.last_key, listing.is_complete) == ("input/c.png", False)
+        assert listing.begun_at == begun_at
         taken = await second.items.take(reclaimed)
         assert taken is not None
         assert (taken.number, taken.attempts, taken.interruptions) == (2, 1, 0)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -85,6 +86,7 @@ class BatchEditor:
             story=story,
             cancelled=cancelled,
             stopping=stopping,
+            begun_at=listing.begun_at,
             is_listed=listing.is_complete,
             last_key=listing.last_key,
             total=sums.states.total(),
@@ -134,6 +136,7 @@ class _Batch:
     story: Story
     cancelled: asyncio.Event
     stopping: asyncio.Event
+    begun_at: datetime  # by the first worker
     is_listed: bool  # whether no more objects will be found
     last_key: str | None  # the listing goes on behind it
     total: int  # objects found so far, those that are no images too
@@ -142,7 +145,6 @@ class _Batch:
     listing_error: StorageError | None = None
     stopped: str | None = None  # why no further image is begun
     storage_failures: int = 0  # images in a row that the storage has failed
-    started: float = field(default_factory=monotonic)
     _found: list[Found] = field(default_factory=list)  # and not in the record yet
     _recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # they keep their order
     _more: asyncio.Event = field(default_factory=asyncio.Event)  # was found, or is_listed
@@ -206,7 +208,8 @@ class _Batch:
             notes=tuple(notes),
             cancelled=self.was_cancelled,
             spent=self.story.account.spent,
-            seconds=monotonic() - self.started,
+            # A clock that was set back must not make it negative.
+            seconds=max((datetime.now(UTC) - self.begun_at).total_seconds(), 0),
         )
 
     # -- listing --------------------------------------------------------------------------

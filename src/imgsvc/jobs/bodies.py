@@ -116,7 +116,9 @@ class BatchCallback(_Callback):
         None, description="Images edited by another image API instead; absent if there are none."
     )
     total_files_processed: int = Field(0, description="Images with an output.")
-    duration_seconds: float = Field(0, description="How long the batch ran, in seconds.")
+    duration_seconds: float = Field(
+        0, description="How long the batch took, in seconds, from its first start to its end."
+    )
     output_bucket: str | None = Field(None, description="The bucket that holds the edited images.")
     output_prefix: str | None = Field(
         None,

@@ -44,6 +44,7 @@ class Found:
 class Listing:
     """How far a batch has listed its objects."""
 
+    begun_at: datetime  # when the first worker took the batch
     folder: str  # id of the job whose output folder is used: a job that is done again keeps it
     last_key: str | None  # the listing goes on behind it
     is_complete: bool

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from imgsvc.errors import JobNotFound
@@ -101,7 +101,12 @@ def open_batch(tx: Transaction, job: Job) -> Listing:
     row = _batch(tx, job)
     tx.execute("UPDATE batches SET got_on = 0 WHERE job = ?", (job.seq,))
     last_key = row["last_key"]
+    began = tx.one(
+        "SELECT at FROM events WHERE job = ? AND type = 'started' ORDER BY number LIMIT 1",
+        (job.seq,),
+    )
     return Listing(
+        begun_at=datetime.fromtimestamp(began["at"], UTC) if began else datetime.now(UTC),
         folder=row["folder"],
         last_key=None if last_key is None else decoded(last_key),
         is_complete=bool(row["is_listed"]),
