@@ -14,6 +14,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -81,11 +82,15 @@ async def _measure(
         base_url = (await first_line(image_api)).decode().strip()
         environment = _environment(s3, folder, base_url, concurrency)
         async with started_server(environment) as server:
-            began = monotonic()
+            began, before = monotonic(), _cpu_seconds(server.pid, image_api.pid)
             await _submit(server, receiver, concurrency)
             body = (await receiver.next()).json
             wall, memory = monotonic() - began, _peak(server.pid)
+            after = _cpu_seconds(server.pid, image_api.pid)
         print(f"undisturbed   {wall:.1f} s, ideally {ideal:.1f} s ({wall / ideal:.2f} times)")
+        used = {part: after[part] - before[part] for part in after}
+        shares = ", ".join(f"{part} {1000 * used[part] / objects:.1f}" for part in used)
+        print(f"CPU           {sum(used.values()) / wall:.2f} cores; ms an object: {shares}")
         print(f"peak memory   {memory / MIB:.0f} MiB, without the image processes")
         exact = _check(s3, body)
 
@@ -153,6 +158,32 @@ def _check(s3: S3Server, body: Mapping[str, Any]) -> bool:
 def _keys(client: Any, prefix: str) -> Iterator[str]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     return (entry["Key"] for page in pages for entry in page.get("Contents", ()))
+
+
+def _cpu_seconds(server: int, image_api: int) -> Mapping[str, float]:
+    """Return the seconds of CPU time that each part has used so far."""
+    image_processes = _below(server)
+    s3 = _below(os.getpid()) - image_processes - {server, image_api}
+    parts = {
+        "server": {server},
+        "image processes": image_processes,
+        "image API": {image_api},
+        "S3": s3,
+    }
+    return {part: sum(map(_cpu, pids)) for part, pids in parts.items()}
+
+
+def _below(pid: int) -> set[int]:
+    """Return all processes that this one has started, and those that they have."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    children = {int(child) for file in files for child in file.read_text().split()}
+    return children.union(*map(_below, children))
+
+
+def _cpu(pid: int) -> float:
+    """Return the seconds of CPU time that a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak(pid: int) -> int:
