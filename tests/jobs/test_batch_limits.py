@@ -1,13 +1,21 @@
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from imgsvc.errors import BucketNotFound, StorageAccessDenied, StorageError, StorageUnreachable
+from imgsvc.errors import (
+    BucketNotFound,
+    DiskRefuses,
+    StorageAccessDenied,
+    StorageError,
+    StorageUnreachable,
+)
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.jobs import batch
+from imgsvc.jobs import BlobFolder, batch, freezing
 from imgsvc.providers import EditRequest
 from jobs.batches import MANIFEST, Buckets, MakeEditor, counts, manifest, run
 from jobs.parts import ScriptedProvider, edited, files, hangs
@@ -98,6 +106,28 @@ async def test_a_batch_stops_if_the_storage_is_away_but_not_if_it_denies_some_in
 
     assert (body["status"], counts(body)) == ("failed", (8, 0, 0, 8))
     assert len(buckets.read) == (3 if error is StorageUnreachable else 8)
+
+
+async def test_an_image_waits_while_the_disk_takes_no_copy_of_it(
+    make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets.add("input/a.png", PNG)
+    refusals = 2
+    write = BlobFolder.scratch
+
+    @asynccontextmanager
+    async def scratch(self: BlobFolder, data: bytes) -> AsyncIterator[Path]:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise DiskRefuses
+        async with write(self, data) as path:
+            yield path
+
+    monkeypatch.setattr(freezing, "DISK_RETRY", 0)
+    monkeypatch.setattr(BlobFolder, "scratch", scratch)
+    assert counts(await run(make_editor())) == (1, 1, 0, 0)
+    assert refusals == 0
 
 
 async def test_a_manifest_that_cannot_be_stored_is_told_in_the_callback(

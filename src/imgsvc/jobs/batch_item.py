@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from urllib.parse import unquote
 
 import structlog
@@ -21,6 +23,7 @@ from imgsvc.errors import (
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.deadline import deadline
+from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.items import Item, ItemEnd, ItemState
 from imgsvc.jobs.manifest import looks_like_image, shown
 from imgsvc.jobs.metadata import result_metadata
@@ -104,7 +107,9 @@ class ItemEditor:
                 self.buckets.input_bucket, item.key, max_bytes=self.gate.limits.max_bytes
             )
             self.gate.check_header(data)
-            async with self.blobs.scratch(data) as path:
+            async with AsyncExitStack() as stack:
+                # A disk that is full for a minute must not fail hundreds of images.
+                path = await persist(partial(self._scratch, data, stack))
                 del data  # the file is enough: one copy less while the provider works
                 request = EditRequest(
                     prompt=spec.prompt,
@@ -121,6 +126,9 @@ class ItemEditor:
                         observer=story,
                         account=story.account,
                     )
+
+    async def _scratch(self, data: bytes, stack: AsyncExitStack) -> Path:
+        return await stack.enter_async_context(self.blobs.scratch(data))
 
     async def _store(self, job: Job, item: Item, result: EditResult) -> ItemEnd:
         """Store a result; neither deadline nor cancellation cut that off half way."""
