@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from imgsvc.errors import StorageError
+from imgsvc.errors import ImgsvcError, StorageError
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.jobs import BatchEditor, BlobFolder, ItemEditor, ManifestStore
 from imgsvc.jobs.bodies import Ending
@@ -155,6 +155,7 @@ async def end(
     told: Told | None = None,
     cancelled: asyncio.Event | None = None,
     stopping: asyncio.Event | None = None,
+    given_up: ImgsvcError | None = None,
     job_id: str = JOB_ID,
     **spec: Any,
 ) -> Ending:
@@ -169,6 +170,7 @@ async def end(
         (told or Told()).story,
         cancelled=cancelled,
         stopping=stopping or cancelled,
+        given_up=given_up,
     )
 
 

@@ -5,7 +5,7 @@ import csv
 
 import pytest
 
-from imgsvc.errors import ProviderRefusedContent, StorageUnreachable
+from imgsvc.errors import JobPoisoned, ProviderRefusedContent, StorageUnreachable
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.jobs import BatchEditor
 from imgsvc.jobs.items import JobLost
@@ -156,6 +156,42 @@ async def test_an_image_that_takes_the_service_along_each_time_fails_alone(
 
     assert (body["status"], counts(body)) == ("completed_with_errors", (2, 1, 0, 1))
     assert body["errors"][0].startswith("input/a.png: JobPoisoned: ")
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_a_batch_that_is_given_up_says_what_there_is_and_begins_nothing(
+    make_editor: MakeEditor, buckets: Buckets, is_listed: bool
+) -> None:
+    fill(buckets, "a.png", "b.png", "c.png")
+    if not is_listed:
+        buckets.listing_waits_for = asyncio.Semaphore(1)
+    begun = asyncio.Event()
+
+    async def tell_and_hang(request: EditRequest) -> EncodedImage:
+        begun.set()
+        return await hangs(request)
+
+    provider = ScriptedProvider(by_name={"b.png": tell_and_hang})
+    await cut_off(make_editor(provider), begun, concurrency=1)
+    found = buckets.listed
+    body = await run(make_editor(provider), given_up=JobPoisoned())
+
+    total = 3 if is_listed else 2
+    assert (body["status"], counts(body)) == ("completed_with_errors", (total, 1, 0, total - 1))
+    assert body["error"].startswith("JobPoisoned: ")
+    rows = manifest(buckets)["items"]
+    assert [row["state"] for row in rows] == ["processed", *["not_started"] * (total - 1)]
+    assert len(manifest(buckets)["notes"]) == (not is_listed)
+    assert (names(provider), buckets.listed) == (["a.png", "b.png"], found)
+
+
+async def test_a_batch_that_is_given_up_before_it_found_anything_has_failed(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    fill(buckets, "a.png")
+    with pytest.raises(JobPoisoned):
+        await run(make_editor(), given_up=JobPoisoned())
+    assert not buckets.outputs()
 
 
 async def test_an_answer_of_the_storage_that_was_lost_does_not_lose_the_result(

@@ -62,6 +62,7 @@ class BatchEditor:
         *,
         cancelled: asyncio.Event,
         stopping: asyncio.Event,
+        given_up: ImgsvcError | None = None,
     ) -> Ending:
         """Begin or carry on a batch, write its manifests, and return the finished callback body.
 
@@ -70,7 +71,8 @@ class BatchEditor:
         raised if that was not all.
         Once the job's own budget is spent, or the storage has failed many images in a row,
         no further image is begun either, but those in work go on. The manifests tell what
-        is there. Raises StorageError if not even the listing works, or JobLost.
+        is there, and that is all that is done if the batch is `given_up`, for this reason.
+        Raises JobLost, or if there is nothing at all StorageError or that reason.
         """
         listing = await persist(lambda: self.items.open(job))
         keys = BatchKeys(
@@ -86,6 +88,7 @@ class BatchEditor:
             story=story,
             cancelled=cancelled,
             stopping=stopping,
+            stopped=None if given_up is None else describe(given_up),
             begun_at=listing.begun_at,
             is_listed=listing.is_complete,
             last_key=listing.last_key,
@@ -94,8 +97,9 @@ class BatchEditor:
         )
         await batch.do()
         summary = await batch.summary()
-        if batch.listing_error is not None and not summary.sums.states.total():
-            raise batch.listing_error
+        reason = batch.listing_error or given_up
+        if reason is not None and not summary.sums.states.total():
+            raise reason
         return await self._end(summary, keys)
 
     async def _end(self, summary: Summary, keys: BatchKeys) -> Ending:
@@ -159,7 +163,7 @@ class _Batch:
             async with asyncio.TaskGroup() as group:
                 for number in range(self.spec.concurrency):
                     group.create_task(self._work(), name=f"batch-{self.job.id}-{number}")
-                if not self.is_listed:
+                if not self.is_listed and self.stopped is None:
                     group.create_task(self._list(), name=f"batch-{self.job.id}-listing")
         except* JobLost:
             is_lost = True
@@ -199,7 +203,8 @@ class _Batch:
         if self.listing_error is not None:
             notes.append(f"{self.spec.input_prefix}: {describe(self.listing_error)}")
         elif not self.is_listed:
-            notes.append(f"{self.spec.input_prefix}: cancelled before all of it was listed")
+            why = "" if self.stopped is None else f" ({self.stopped})"
+            notes.append(f"{self.spec.input_prefix}: not all of it was listed{why}")
         return Summary(
             job=self.job,
             provider=self.spec.asked_for(self.parent.editor.router.catalogue),

@@ -138,8 +138,11 @@ class JobRunner:
         job = claim.job
         # A batch gives up its images first: one more attempt is for that.
         most = self.config.max_attempts + isinstance(job.spec, BatchSpec)
-        if job.attempt - job.interruptions > most:
+        beyond = job.attempt - job.interruptions - most
+        if beyond > 0:
             log.error("job_poisoned", attempt=job.attempt)
+        # A batch says what there is of it, unless that was what took the service along.
+        if beyond > isinstance(job.spec, BatchSpec):
             return self._unfinished(account, JobPoisoned())
         story = Story(
             backend=self.backend,
@@ -150,7 +153,12 @@ class JobRunner:
         try:
             if isinstance(job.spec, BatchSpec):
                 return await self.batches.run(
-                    job, job.spec, story, cancelled=claim.cancelled, stopping=claim.stopping
+                    job,
+                    job.spec,
+                    story,
+                    cancelled=claim.cancelled,
+                    stopping=claim.stopping,
+                    given_up=JobPoisoned() if beyond > 0 else None,
                 )
             async with deadline(self.config.job_timeout) as until:
                 work = self.images.run(job, job.spec, story, until=until)
