@@ -64,33 +64,20 @@ async def test_the_first_lines_say_what_the_service_runs_on_and_what_is_odd_abou
     assert "open_to_the_network" in "".join(server.output)
 
 
-async def test_a_model_that_ends_is_warned_of_at_the_start(tmp_path: Path) -> None:
-    variables = {
-        "OPENAI_API_KEY": "k",
-        "OPENAI_IMAGE_MODEL": "ended",
-        "IMGSVC_OPENAI__MODELS": '[{"name": "ended", "ends": "2026-01-01"}]',
-    }
-    async with server_process(tmp_path / "data", environment=variables) as server:
-        warned = await server.event("model_ends")
-    assert (warned["provider"], warned["model"], warned["date"]) == (
-        "openai",
-        "ended",
-        "2026-01-01",
-    )
-
-
-async def test_a_model_that_a_budget_keeps_from_being_called_is_warned_of_at_the_start(
+async def test_models_that_end_or_are_kept_from_being_called_are_warned_of_at_the_start(
     tmp_path: Path,
 ) -> None:
     variables = {
         "OPENAI_API_KEY": "k",
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "OPENAI_IMAGE_MODEL": "its-model",
+        "IMGSVC_OPENAI__MODELS": '[{"name": "its-model", "ends": "2026-01-01"}]',
         "IMGSVC_BUDGETS__DAY_USD": "10",
     }
     async with server_process(tmp_path / "data", environment=variables) as server:
-        warned = await server.event("price_unknown")
-    assert (warned["provider"], warned["model"]) == ("openai", "its-model")
+        ends, has_no_price = await server.event("model_ends"), await server.event("price_unknown")
+    assert (ends["provider"], ends["model"], ends["date"]) == ("openai", "its-model", "2026-01-01")
+    assert (has_no_price["provider"], has_no_price["model"]) == ("openai", "its-model")
 
 
 async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_0(
