@@ -162,6 +162,30 @@ async def test_a_stop_in_the_middle_begins_nothing_more_and_cuts_nothing_off(
     assert {row["attempts"] for row in rows.values() if row["state"] == "processed"} == {1}
 
 
+async def test_a_batch_of_named_images_is_exact_after_a_kill(
+    data_dir: Path, standin: OpenAIStandin, receiver: Receiver
+) -> None:
+    keys = [f"input/{number:02}.png" for number in range(IMAGES)]
+    named = [*keys, "input/gone.png", "input/notes.txt"]
+    async with server_process(
+        data_dir,
+        program=killable.program(KillPoint.RESULT_STORED, "after", nth=5),
+        environment=standin.environment,
+    ) as server:
+        job_id = await submit(server.url, receiver.url, keys=named[::-1], concurrency=1)
+        assert await server.process.wait() == -signal.SIGKILL
+    await settle(data_dir, standin.environment)
+
+    body = receiver.received[-1].json
+    rows = check(data_dir, body, folder=job_id)
+    assert (body["total_files"], body["processed"], body["failed"]) == (IMAGES + 1, IMAGES, 1)
+    assert [f"input/{key}" for key in rows] == sorted(named)
+    assert rows["gone.png"]["error"].startswith("ObjectNotFound: ")
+    assert set(Counter(call.image.filename for call in standin.calls).values()) == {1}
+    root = f"output/{job_id}/input/"
+    assert rows["00.png"]["output_key"] == f"{root}00_modified.png"
+
+
 async def test_doing_a_batch_again_makes_only_what_is_missing_and_the_whole_is_exact(
     data_dir: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from imgsvc.config import Settings
+from imgsvc.web import dry_run
 from standins.openai import OpenAIStandin, openai_standin
 from standins.pictures import as_base64, picture
 from standins.s3 import S3Server
@@ -112,6 +114,82 @@ async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_earlier_
     items = json.loads(manifest["Body"].read())["items"]
     outputs = {item["output_key"].removeprefix(root) for item in items if "output_key" in item}
     assert outputs == keys - {"manifest.csv", "manifest.json"}
+
+
+async def test_a_batch_takes_what_is_selected_in_the_buckets_that_are_named(
+    make_settings: Callable[..., Settings], s3_server: S3Server, standin: OpenAIStandin
+) -> None:
+    source, target, gone = (f"b-{uuid.uuid4().hex}" for _ in range(3))
+    storage = on_s3(s3_server, allow_buckets=[source, target, gone])
+    settings = make_settings(storage=storage, openai=with_api(standin))
+    client = s3_server.client
+    keys = ("input/a.png", "input/b.png", "input/notes.txt", "input/x/c.png", "other/d.png")
+
+    def prepare() -> dict[str, datetime]:
+        for name in (source, target):
+            s3_server.create_bucket(name)
+        for key in keys:
+            client.put_object(Bucket=source, Key=key, Body=picture())
+        found = client.list_objects_v2(Bucket=source)["Contents"]
+        return {entry["Key"]: entry["LastModified"] for entry in found}
+
+    modified = await asyncio.to_thread(prepare)
+    newest = max(modified.values())
+    buckets = {"input_bucket": source, "output_bucket": target}
+    async with running_service(settings) as caller:
+
+        async def selected(**fields: Any) -> set[str]:
+            """Do a batch, compare it with its dry run, and return which images it took."""
+            body = {"prompt": "x", **buckets, **fields}
+            status, plan = await caller.post("/batch-process-images", body | {"dry_run": True})
+            assert (status, plan["complete"]) == (200, True)
+            done = await caller.run("/batch-process-images", body)
+            assert plan["images"] + plan["failed"] == done["total_files"]
+            assert done["output_bucket"] == target
+            _, result = await caller.get(f"/jobs/{done['job_id']}/result")
+            async with caller.session.get(result["result_url"]) as answer:
+                manifest = await answer.json(content_type=None)
+            rows = {row["input_key"]: row for row in manifest["items"]}
+            outputs = {row["output_key"] for row in rows.values() if "output_key" in row}
+            root = f"output/{done['job_id']}/"
+            listing = await asyncio.to_thread(client.list_objects_v2, Bucket=target, Prefix=root)
+            assert {entry["Key"] for entry in listing["Contents"]} == outputs | {
+                f"{root}manifest.json",
+                f"{root}manifest.csv",
+            }
+            return {key for key, row in rows.items() if "output_key" in row}
+
+        images = {key for key in keys if key.startswith("input/") and key.endswith(".png")}
+        assert await selected() == images
+        assert await selected(limit=2) == {"input/a.png", "input/b.png"}
+        assert await selected(include=["**/*.png"], exclude=["x/*"]) == images - {"input/x/c.png"}
+        since = await selected(since=newest.isoformat())
+        assert since == {key for key in images if modified[key] >= newest}
+        assert await selected(since=(newest + timedelta(seconds=1)).isoformat()) == set()
+        named = await selected(keys=["other/d.png", "input/x/c.png", "input/gone.png"])
+        assert named == {"other/d.png", "input/x/c.png"}
+        body = {"prompt": "x", "dry_run": True, "input_bucket": gone}
+        status, problem = await caller.post("/batch-process-images", body)
+        assert (status, problem["code"]) == (502, "bucket_not_found")
+
+
+@pytest.mark.parametrize("retry_seconds", [0, 60])
+async def test_a_dry_run_without_a_storage_is_a_problem_document(
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    s3_server: S3Server,
+    retry_seconds: int,
+) -> None:
+    storage = on_s3(s3_server, endpoint="http://127.0.0.1:9", retry_seconds=retry_seconds)
+    async with running_service(make_settings(storage=storage)) as caller:
+        for selection, limit in (({}, "FIRST_ANSWER"), ({"keys": ["a.png"]}, "TIME_LIMIT")):
+            monkeypatch.setattr(dry_run, limit, 0.5)
+            body = {"prompt": "x", "dry_run": True, **selection}
+            status, answer = await caller.post("/batch-process-images", body)
+            if retry_seconds or not selection:
+                assert (status, answer["code"]) == (502, "storage_unreachable")
+            else:
+                assert answer["errors"][0].startswith("a.png: StorageUnreachable: ")
 
 
 @pytest.mark.parametrize(

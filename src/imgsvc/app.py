@@ -27,6 +27,7 @@ from imgsvc.jobs import (
     JobRunner,
     ManifestStore,
     RunLimits,
+    Selector,
     Spool,
     Thumbnailer,
     Upkeep,
@@ -37,6 +38,7 @@ from imgsvc.providers import EditOptions, EditRouter, PromptFilter, open_prompt_
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
 from imgsvc.web.cursor import Cursors
+from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
 from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.metrics import make_registry
@@ -138,6 +140,7 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
     )
     batches = BatchEditor(
         items=opened.backend.items,
+        selector=_selector(settings, opened),
         editor=ItemEditor(
             gate=opened.gate,
             router=opened.router,
@@ -162,6 +165,10 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         config=settings.workers,
         budgets=settings.budgets,
     )
+
+
+def _selector(settings: Settings, opened: _Opened) -> Selector:
+    return Selector(storage=opened.storage, config=settings.storage, blobs=opened.blobs)
 
 
 def _freezer(settings: Settings, blobs: BlobFolder) -> Freezer:
@@ -189,6 +196,11 @@ def _application(
     app[CONTEXT] = Context(
         base_url=base_url,
         intake=intake,
+        dry_runs=DryRuns(
+            selector=_selector(settings, opened),
+            catalogue=opened.router.catalogue,
+            readiness=readiness,
+        ),
         backend=opened.backend,
         control=JobControl(
             backend=opened.backend,

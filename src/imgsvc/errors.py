@@ -13,6 +13,7 @@
     │   ├── MissingCallbackUrl
     │   ├── InvalidUrl
     │   ├── ForbiddenUrl
+    │   ├── BucketNotAllowed
     │   ├── NotFound
     │   ├── MethodNotAllowed
     │   ├── LinkExpired
@@ -30,6 +31,7 @@
     │   ├── QueueFull
     │   ├── DiskRefuses
     │   ├── SpoolFull
+    │   ├── TooManyDryRuns
     │   ├── ModerationUnavailable
     │   └── ShuttingDown
     ├── ImageError                  the picture itself is the problem (4xx)
@@ -237,6 +239,14 @@ class ForbiddenUrl(RequestError):
     title = "URL not allowed"
 
 
+class BucketNotAllowed(RequestError):
+    """This server does not use the bucket. An operator can name it in `storage.allow_buckets`."""
+
+    status = 403
+    code = "bucket_not_allowed"
+    title = "Bucket not allowed"
+
+
 class NotFound(RequestError):
     """There is nothing at this path. See /docs for what there is."""
 
@@ -383,6 +393,13 @@ class SpoolFull(ServiceOverloaded):
     code = "spool_full"
     title = "Spool full"
     retry_after = 60
+
+
+class TooManyDryRuns(ServiceOverloaded):
+    """As many dry runs are going on as the server does at once. Try again shortly."""
+
+    code = "too_many_dry_runs"
+    title = "Too many dry runs"
 
 
 class ModerationUnavailable(ServiceOverloaded):
@@ -730,7 +747,7 @@ class JobPoisoned(ImgsvcError):
 
 
 class PayloadLost(ImgsvcError):
-    """The image that came with the request is no longer on the server's disk. Send it again."""
+    """What came with the request is no longer on the server's disk. Send it again."""
 
     status = 410
     code = "payload_lost"

@@ -8,7 +8,7 @@ from typing import Any
 
 from imgsvc.errors import ImgsvcError, StorageError
 from imgsvc.imaging.admission import ImageGate
-from imgsvc.jobs import BatchEditor, BlobFolder, ItemEditor, ManifestStore
+from imgsvc.jobs import BatchEditor, BlobFolder, ItemEditor, ManifestStore, Selector
 from imgsvc.jobs.bodies import Ending
 from imgsvc.jobs.items import Items
 from imgsvc.jobs.models import BatchSpec, Job, JobState
@@ -130,6 +130,7 @@ def make_batch_editor(
     """Put together what does batches."""
     return BatchEditor(
         items=items,
+        selector=Selector(storage=storage, config=buckets, blobs=blobs),
         editor=ItemEditor(
             gate=gate,
             router=router,

@@ -1,11 +1,11 @@
-"""Editing every image below a prefix, a few at a time, with a manifest of what became of each.
+"""Editing every image of a selection, a few at a time, with a manifest of what became of each.
 
 What is found becomes rows of the record while the first images are being edited, so that
 memory holds no more than what is in work, and a batch goes on where it was stopped.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from imgsvc.errors import (
     DiskRefuses,
     ImgsvcError,
     JobCancelled,
+    PayloadLost,
     StorageError,
     describe,
 )
@@ -26,13 +27,14 @@ from imgsvc.jobs.batch_item import ItemEditor
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, Ending, encode
 from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, Items, ItemState, JobLost
-from imgsvc.jobs.manifest import looks_like_image, shown
+from imgsvc.jobs.manifest import shown
 from imgsvc.jobs.manifest_store import ManifestStore
 from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, Spent, StoredResult
+from imgsvc.jobs.selection import Selector, buckets_of
 from imgsvc.jobs.stopping import JobStopping, unless
 from imgsvc.jobs.story import Story
 from imgsvc.jobs.summary import Summary
-from imgsvc.storage.keys import BatchKeys, is_result
+from imgsvc.storage.keys import BatchKeys
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +52,7 @@ class BatchEditor:
     """Does jobs of the kind BATCH."""
 
     items: Items
+    selector: Selector
     editor: ItemEditor
     manifests: ManifestStore
     slots: asyncio.Semaphore  # of images that all batches together have in work at once
@@ -72,8 +75,10 @@ class BatchEditor:
         Once the job's own budget is spent, or the storage has failed many images in a row,
         no further image is begun either, but those in work go on. The manifests tell what
         is there, and that is all that is done if the batch is `given_up`, for this reason.
-        Raises JobLost, or if there is nothing at all StorageError or that reason.
+        Raises JobLost or BucketNotAllowed, or if there is nothing at all StorageError,
+        PayloadLost or that reason.
         """
+        bucket = buckets_of(spec, self.editor.buckets).output
         listing = await persist(lambda: self.items.open(job))
         keys = BatchKeys(
             output_prefix=spec.output_prefix,
@@ -92,6 +97,7 @@ class BatchEditor:
             begun_at=listing.begun_at,
             is_listed=listing.is_complete,
             last_key=listing.last_key,
+            images=listing.images,
             total=sums.states.total(),
             done=sums.states.total() - sums.states[ItemState.PENDING],
         )
@@ -100,11 +106,10 @@ class BatchEditor:
         reason = batch.listing_error or given_up
         if reason is not None and not summary.sums.states.total():
             raise reason
-        return await self._end(summary, keys)
+        return await self._end(summary, keys, bucket)
 
-    async def _end(self, summary: Summary, keys: BatchKeys) -> Ending:
+    async def _end(self, summary: Summary, keys: BatchKeys, bucket: str) -> Ending:
         """Store the manifests, and return how the batch ended."""
-        bucket = self.editor.buckets.output_bucket
         where = StoredResult(bucket=bucket, key=keys.manifest_key)
         is_there = True
         # Last the one that tells of trouble with the other.
@@ -143,10 +148,11 @@ class _Batch:
     begun_at: datetime  # by the first worker
     is_listed: bool  # whether no more objects will be found
     last_key: str | None  # the listing goes on behind it
+    images: int  # that were found up to there
     total: int  # objects found so far, those that are no images too
     done: int  # those of them that have ended
     was_stopping: bool = False  # before all was done
-    listing_error: StorageError | None = None
+    listing_error: ImgsvcError | None = None
     stopped: str | None = None  # why no further image is begun
     storage_failures: int = 0  # images in a row that the storage has failed
     _found: list[Found] = field(default_factory=list)  # and not in the record yet
@@ -192,7 +198,8 @@ class _Batch:
         """End all that has not ended."""
         items = self.parent.items
         while (item := await persist(lambda: items.take(self.job, again=True))) is not None:
-            number, end = item.number, await self.parent.editor.give_up(self.job, item, reason)
+            number = item.number
+            end = await self.parent.editor.give_up(self.job, self.spec, item, reason)
             await persist(lambda: items.end(self.job, number, end))  # noqa: B023 - awaited at once
         await persist(lambda: items.abandon(self.job, reason))
 
@@ -200,11 +207,12 @@ class _Batch:
         """Add up what has become of the items."""
         sums = await persist(lambda: self.parent.items.sums(self.job.id, lines=MAX_ERROR_LINES))
         notes = []
+        source = self.spec.input_prefix if self.spec.keys is None else "keys"
         if self.listing_error is not None:
-            notes.append(f"{self.spec.input_prefix}: {describe(self.listing_error)}")
+            notes.append(f"{source}: {describe(self.listing_error)}")
         elif not self.is_listed:
             why = "" if self.stopped is None else f" ({self.stopped})"
-            notes.append(f"{self.spec.input_prefix}: not all of it was listed{why}")
+            notes.append(f"{source}: not all of it was listed{why}")
         return Summary(
             job=self.job,
             provider=self.spec.asked_for(self.parent.editor.router.catalogue),
@@ -225,7 +233,7 @@ class _Batch:
         except JobStopping:
             self.was_stopping = True
             return  # nobody waits for more: all tasks end
-        except StorageError as exc:
+        except (StorageError, PayloadLost) as exc:
             log.warning("listing_failed", error=describe(exc))
             self.listing_error = exc
         self.is_listed = True
@@ -234,37 +242,18 @@ class _Batch:
     async def _find(self) -> None:
         """Find all there is; a task that has nothing to do brings what is found to the record."""
         try:
-            async with aclosing(self._objects()) as objects:
+            select, spec = self.parent.selector.objects, self.spec
+            async with aclosing(select(spec, after=self.last_key, images=self.images)) as objects:
                 async for each in objects:
                     self._found.append(each)
                     if len(self._found) == PORTION:
                         await self._record()
-                    elif each.may_be_image:
+                    elif each.is_pending:
                         self._tell_idle()
         except StorageError:
             await self._record()
             raise
         await self._record(is_last=True)
-
-    async def _objects(self) -> AsyncGenerator[Found]:
-        """Yield what is below the prefix, behind what is in the record already."""
-        buckets = self.parent.editor.buckets
-        # What this and earlier jobs have put there is no input, whatever their output prefix.
-        one_bucket = buckets.input_bucket == buckets.output_bucket
-        listing = self.parent.editor.storage.list(
-            buckets.input_bucket, self.spec.input_prefix, after=self.last_key
-        )
-        async for info in listing:
-            if info.key.endswith("/"):
-                continue  # a folder marker
-            if one_bucket and is_result(info.key):
-                continue
-            yield Found(
-                key=info.key,
-                size=info.size,
-                modified=info.modified,
-                may_be_image=looks_like_image(info.key) is not False,
-            )
 
     async def _record(self, *, is_last: bool = False) -> None:
         async with self._recording:
@@ -272,7 +261,7 @@ class _Batch:
             if found or is_last:
                 await persist(lambda: self.parent.items.add(self.job, found, is_last=is_last))
             self.total += len(found)
-            self.done += sum(not each.may_be_image for each in found)
+            self.done += sum(not each.is_pending for each in found)
         self._tell_idle()
 
     def _tell_idle(self) -> None:
@@ -306,7 +295,7 @@ class _Batch:
                 return True
         if was_listed:
             return False
-        if any(each.may_be_image for each in self._found):
+        if any(each.is_pending for each in self._found):
             await self._record()
         else:
             await self._unless_stopping(more.wait())

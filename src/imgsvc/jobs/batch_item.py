@@ -28,6 +28,7 @@ from imgsvc.jobs.items import Item, ItemEnd, ItemState
 from imgsvc.jobs.manifest import looks_like_image, shown
 from imgsvc.jobs.metadata import result_metadata
 from imgsvc.jobs.models import BatchSpec, Job, Spent
+from imgsvc.jobs.selection import buckets_of
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
 from imgsvc.killpoints import KillPoint, around
@@ -80,10 +81,10 @@ class ItemEditor:
             log.exception("item_crashed", key=shown(item.key))
             return _failed(exc)
 
-    async def give_up(self, job: Job, item: Item, reason: str) -> ItemEnd:
+    async def give_up(self, job: Job, spec: BatchSpec, item: Item, reason: str) -> ItemEnd:
         """End an item that is not begun again: its result may be in the bucket nevertheless."""
         try:
-            end = await self._stored_before(job, item)
+            end = await self._stored_before(job, spec, item)
         except StorageError as exc:
             return _failed(exc)
         return end or ItemEnd(state=ItemState.NOT_STARTED, error=reason)
@@ -91,21 +92,20 @@ class ItemEditor:
     async def _attempt(
         self, job: Job, spec: BatchSpec, item: Item, story: Story, cancelled: asyncio.Event
     ) -> ItemEnd:
-        if item.attempts and (end := await self._stored_before(job, item)) is not None:
+        if item.attempts and (end := await self._stored_before(job, spec, item)) is not None:
             return end
         if item.attempts - item.interruptions >= self.max_attempts:
             raise JobPoisoned
         result = await unless_cancelled(cancelled, self._edit(spec, item, story))
         story.edited(result)
-        return await self._store(job, item, result)
+        return await self._store(job, spec, item, result)
 
     async def _edit(self, spec: BatchSpec, item: Item, story: Story) -> EditResult:
         async with deadline(self.timeout) as until:
             if item.size > self.gate.limits.max_bytes:
                 raise ObjectTooLarge
-            data = await self.storage.get(
-                self.buckets.input_bucket, item.key, max_bytes=self.gate.limits.max_bytes
-            )
+            bucket = buckets_of(spec, self.buckets).input
+            data = await self.storage.get(bucket, item.key, max_bytes=self.gate.limits.max_bytes)
             self.gate.check_header(data)
             async with AsyncExitStack() as stack:
                 # A disk that is full for a minute must not fail hundreds of images.
@@ -130,9 +130,9 @@ class ItemEditor:
     async def _scratch(self, data: bytes, stack: AsyncExitStack) -> Path:
         return await stack.enter_async_context(self.blobs.scratch(data))
 
-    async def _store(self, job: Job, item: Item, result: EditResult) -> ItemEnd:
+    async def _store(self, job: Job, spec: BatchSpec, item: Item, result: EditResult) -> ItemEnd:
         """Store a result; neither deadline nor cancellation cut that off half way."""
-        image, bucket = result.image, self.buckets.output_bucket
+        image, bucket = result.image, buckets_of(spec, self.buckets).output
         key = f"{item.output}.{image.format.extension}"
         data = await image.to_bytes()
         try:
@@ -146,7 +146,7 @@ class ItemEditor:
                 )
         except StorageError:
             # Only the answer may have been lost: what is in the bucket counts.
-            if not await self._is_there(job, item, key):
+            if not await self._is_there(job, item, bucket, key):
                 raise
         is_local = result.provider == LOCAL
         return ItemEnd(
@@ -160,20 +160,21 @@ class ItemEditor:
             bytes=len(data),
         )
 
-    async def _is_there(self, job: Job, item: Item, key: str) -> bool:
+    async def _is_there(self, job: Job, item: Item, bucket: str, key: str) -> bool:
         with suppress(StorageError):
-            found = await self.storage.stat(self.buckets.output_bucket, key)
+            found = await self.storage.stat(bucket, key)
             return found is not None and _is_of(found.metadata, job, item)
         return False
 
-    async def _stored_before(self, job: Job, item: Item) -> ItemEnd | None:
+    async def _stored_before(self, job: Job, spec: BatchSpec, item: Item) -> ItemEnd | None:
         """Return the end of an item whose result is in the bucket already, by its metadata.
 
         An attempt that was cut off may have got as far as that: it is paid for.
         """
+        bucket = buckets_of(spec, self.buckets).output
         for extension in RESULT_EXTENSIONS:
             key = f"{item.output}.{extension}"
-            found = await self.storage.stat(self.buckets.output_bucket, key)
+            found = await self.storage.stat(bucket, key)
             if found is not None and _is_of(found.metadata, job, item):
                 log.info("item_found_stored", key=shown(item.key))
                 return _end_of(key, found)

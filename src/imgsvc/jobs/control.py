@@ -12,7 +12,6 @@ from imgsvc.jobs.freezing import Freezer
 from imgsvc.jobs.models import (
     BatchSpec,
     BlobRef,
-    ImageSpec,
     Job,
     JobSpec,
     JobState,
@@ -28,8 +27,7 @@ _RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.COMPLETED_
 
 def is_retryable(job: Job) -> bool:
     """Tell whether the job can be done again: it went wrong, and what it needs is there."""
-    keeps_inputs = job.outcome is not None and job.outcome.keeps_inputs
-    return job.state in _RETRYABLE and (keeps_inputs or not job.spec.blobs)
+    return job.state in _RETRYABLE and (job.spec.keeps_blobs(job.state) or not job.spec.blobs)
 
 
 def _was_begun(job: Job) -> bool:
@@ -76,15 +74,17 @@ class JobControl:
             await self.blobs.delete([frozen.body])
             raise
         # Else it runs by now, or has ended otherwise.
-        ended_so = job.callback_body == frozen.body
-        await self.blobs.delete(job.spec.blobs if ended_so else [frozen.body])
+        if job.callback_body != frozen.body:
+            await self.blobs.delete([frozen.body])
+        elif not job.spec.keeps_blobs(job.state):
+            await self.blobs.delete(job.spec.blobs)
         return job
 
     async def retry(self, job_id: str, *, request_id: str, client: str) -> Job:
         """Do a job again as a new one, which refers to the old one; return the new one.
 
-        Raises JobNotFound, JobNotRetryable, PayloadLost if the image that came with the
-        request is gone, QueueFull or DiskRefuses.
+        Raises JobNotFound, JobNotRetryable, PayloadLost if what came with the request is
+        gone, QueueFull or DiskRefuses.
         """
         job = await self.backend.get(job_id)
         if job.state not in _RETRYABLE:
@@ -111,8 +111,6 @@ class JobControl:
 
     async def _with_own_inputs(self, spec: JobSpec) -> JobSpec:
         """Return the specification with copies of its blobs: each job owns and drops its own."""
-        if not isinstance(spec, ImageSpec):
-            return spec
         copied: list[BlobRef] = []
         try:
             for blob in spec.blobs:
@@ -120,9 +118,11 @@ class JobControl:
         except FileNotFoundError as exc:
             await self.blobs.delete(copied)
             raise PayloadLost(
-                "The image that came with the request was dropped when the job ended. Send it"
-                " again as a new request."
+                "What came with the request was dropped when the job ended. Send it again as a"
+                " new request."
             ) from exc
+        if isinstance(spec, BatchSpec):
+            return replace(spec, keys=copied.pop(0)) if spec.keys is not None else spec
         if isinstance(spec.image, StoredImage):
             spec = replace(spec, image=replace(spec.image, blob=copied.pop(0)))
         return replace(spec, mask=copied.pop(0)) if spec.mask is not None else spec

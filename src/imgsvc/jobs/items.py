@@ -32,12 +32,18 @@ class JobLost(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An object as the listing has it."""
+    """An object as the listing has it, or one that was named."""
 
     key: str  # may have lone surrogates, of a file name that is not UTF-8
     size: int  # bytes
     modified: datetime
     may_be_image: bool
+    error: str | None = None  # why it cannot be edited: one that was named is not there, say
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is something to do about it."""
+        return self.may_be_image and self.error is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +53,7 @@ class Listing:
     begun_at: datetime  # when the first worker took the batch
     folder: str  # id of the job whose output folder is used: a job that is done again keeps it
     last_key: str | None  # the listing goes on behind it
+    images: int  # objects found so far that may be images
     is_complete: bool
 
 
@@ -118,7 +125,8 @@ class Items(Protocol):
     async def add(self, job: Job, found: Sequence[Found], *, is_last: bool) -> None:
         """Add what was listed behind all before; `is_last` if that is all there is.
 
-        Images are pending and have their outputs named; what is none is skipped.
+        Images have their outputs named and are pending, or failed if there is an error; what
+        is none is skipped.
         """
         ...
 

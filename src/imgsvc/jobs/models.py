@@ -134,9 +134,13 @@ class ImageSpec:
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
-        """The inputs that are no longer needed once the job is done."""
+        """The inputs that are no longer needed once the job is done for good."""
         image = self.image.blob if isinstance(self.image, StoredImage) else None
         return tuple(blob for blob in (image, self.mask) if blob is not None)
+
+    def keeps_blobs(self, state: JobState) -> bool:
+        """Tell whether a job that ended so keeps them, to be done again."""
+        return state is JobState.FAILED
 
     def asked_for(self, catalogue: Catalogue) -> str:
         """Return the name of the provider that is asked first."""
@@ -145,15 +149,22 @@ class ImageSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSpec:
-    """Edit every image below a prefix."""
+    """Edit every image below a prefix, or those that are named."""
 
     prompt: str = field(repr=False)
-    input_prefix: str
+    input_prefix: str  # empty if `keys` names them
     output_prefix: str
     concurrency: int  # images in work at once
     options: EditOptions = field(default_factory=EditOptions)
     fallback_allowed: bool = True
     max_cost: int | None = None  # nano-dollars; None: as configured
+    input_bucket: str | None = None  # None, of a job from before there was a choice: as configured
+    output_bucket: str | None = None  # as input_bucket
+    keys: BlobRef | None = None  # the objects' keys, sorted, each on a line of its own
+    include: tuple[str, ...] = ()  # globs of what is taken, below input_prefix; empty is all
+    exclude: tuple[str, ...] = ()  # globs of what of that is not
+    since: datetime | None = None  # modified then or later
+    limit: int | None = None  # images
 
     @property
     def kind(self) -> JobKind:
@@ -162,8 +173,12 @@ class BatchSpec:
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
-        """A batch reads its inputs from the bucket."""
-        return ()
+        """What it needs beside the bucket."""
+        return () if self.keys is None else (self.keys,)
+
+    def keeps_blobs(self, state: JobState) -> bool:
+        """Tell whether a job that ended so keeps them, to be done again."""
+        return state is not JobState.COMPLETED
 
     def asked_for(self, catalogue: Catalogue) -> str:
         """Return the name of the provider that is asked first."""
@@ -221,11 +236,6 @@ class Outcome:
     moderation_categories: tuple[str, ...] = ()  # what the image API objected to in the one image
     result: Result | None = None
     cost_unknown: bool = False  # of a call: it may have been billed for nothing, or has no price
-
-    @property
-    def keeps_inputs(self) -> bool:
-        """Whether the inputs stay as long as the job: a failed one can be done again."""
-        return self.state is JobState.FAILED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

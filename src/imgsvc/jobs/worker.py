@@ -114,7 +114,7 @@ class JobRunner:
                 seconds=round(monotonic() - started, 3),
                 callback_bytes=frozen.body.size,
             )
-            if not ending.outcome.keeps_inputs:
+            if not job.spec.keeps_blobs(ending.outcome.state):
                 await self.blobs.delete(job.spec.blobs)
 
     async def _freeze(self, account: JobAccount, ending: Ending) -> tuple[Ending, Frozen]:

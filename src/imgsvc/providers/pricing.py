@@ -56,14 +56,19 @@ def is_free(model: Model) -> bool:
 
 def estimate(model: Model, request: EditRequest) -> int | None:
     """Return what a call will cost at most; None if the model's price is not known."""
+    pictures = 1 if request.mask is None else 2
+    return at_most(model, request.options, prompt=request.prompt, pictures=pictures)
+
+
+def at_most(model: Model, options: EditOptions, *, prompt: str, pictures: int = 1) -> int | None:
+    """Return what a call with so many pictures costs at most; None if no price is known."""
     if model.price is None:
         return cost(model, None)
-    pictures = 1 if request.mask is None else 2
     most = Usage(
         # A token is at least one byte: https://github.com/openai/tiktoken
-        text_tokens=len(request.prompt.encode()) + _TEXT_OVERHEAD,
+        text_tokens=len(prompt.encode()) + _TEXT_OVERHEAD,
         image_tokens=pictures * model.tokens.image,
-        output_tokens=_output_tokens(model, request.options),
+        output_tokens=_output_tokens(model, options),
     )
     # By the image where a server counts no tokens.
     return max(cost(model, most) or 0, in_nano(model.usd_per_image or 0))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -64,6 +64,12 @@ class FilesystemConfig(StorageSettings):
         "output", pattern=_BUCKET_NAME, description="Folder in it that results are written to."
     )
 
+    allow_buckets: list[Annotated[str, Field(pattern=_BUCKET_NAME)]] = Field(
+        [],
+        description="Further folders in it that batches may name as `input_bucket` or"
+        " `output_bucket`.",
+    )
+
     @asynccontextmanager
     async def open(self, *, data_dir: Path, base_url: str) -> AsyncIterator["FilesystemStorage"]:
         """Make the folders and the key that signs links, and yield the storage.
@@ -71,8 +77,8 @@ class FilesystemConfig(StorageSettings):
         Links begin with base_url. Raises ConfigurationError if the folders cannot be used.
         """
         folder = self.folder or data_dir / "files"
-        buckets = [folder / self.input_bucket, folder / self.output_bucket]
-        await asyncio.to_thread(disk.make_buckets, buckets)
+        names = (self.input_bucket, self.output_bucket, *self.allow_buckets)
+        await asyncio.to_thread(disk.make_buckets, [folder / name for name in names])
         signing_key = await asyncio.to_thread(load_signing_key, data_dir / "link-signing.key")
         signer = LinkSigner(signing_key=signing_key, base_url=base_url)
         yield FilesystemStorage(folder=folder, signer=signer)

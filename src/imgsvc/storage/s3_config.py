@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Checksums = Literal["when_supported", "when_required"]
 
 
+_BUCKET_NAME = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"  # what S3 allows as a name
+
+
 def _check_endpoint(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -53,6 +56,10 @@ class S3Config(StorageSettings):
     output_bucket: str = Field(
         "",
         description="Bucket that results are written to; `bucket` if not set.",
+    )
+    allow_buckets: list[Annotated[str, Field(pattern=_BUCKET_NAME)]] = Field(
+        [],
+        description="Further buckets that batches may name as `input_bucket` or `output_bucket`.",
     )
     access_key_id: str = Field(min_length=1, description="Access key id (HMAC credentials in COS).")
     secret_access_key: SecretStr = Field(

@@ -12,9 +12,13 @@ from multidict import CIMultiDictProxy
 
 from imgsvc.errors import InvalidIdempotencyKey
 from imgsvc.jobs.models import JobSpec
-from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
+from imgsvc.web.batch_schemas import BatchRequest
+from imgsvc.web.schemas import ProcessImageRequest
 
 HEADER = "Idempotency-Key"
+_NOT_COUNTED = {"image_base64", "mask_base64", "keys", "dry_run"}
+"""Fields that count as blobs or make no job."""
+
 _ACCEPTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
@@ -31,13 +35,13 @@ def idempotency_key(headers: CIMultiDictProxy[str]) -> str | None:
 def digest(spec: JobSpec, body: ProcessImageRequest | BatchRequest) -> str:
     """Return the SHA-256 of what the body asks for, in hexadecimal.
 
-    It is the same however the JSON was written and the pictures were encoded, and does
-    not change with the configuration. A field without a value does not count, so that a
-    new field changes no old digest.
+    It is the same however the JSON was written and the pictures were encoded, in whatever
+    order keys were named, and does not change with the configuration. A field without a
+    value does not count, so that a new field changes no old digest.
     """
     asked = {
         "kind": spec.kind,
-        "fields": body.model_dump(exclude_none=True, exclude={"image_base64", "mask_base64"}),
+        "fields": body.model_dump(exclude_none=True, exclude=_NOT_COUNTED),
         "pictures": [blob.sha256 for blob in spec.blobs],
     }
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,5 +1,6 @@
 """From a request to the order of a job: read, check, keep the payload on disk."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -32,16 +33,18 @@ from imgsvc.jobs.models import (
     RemoteImage,
     StoredImage,
 )
+from imgsvc.jobs.selection import buckets_of
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.providers import Catalogue, EditOptions, PromptFilter
 from imgsvc.providers.pricing import in_nano
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
+from imgsvc.web.batch_schemas import BatchRequest
 from imgsvc.web.body import receive
 from imgsvc.web.config import ServerConfig
 from imgsvc.web.idempotency import digest
 from imgsvc.web.readiness import Readiness
-from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
+from imgsvc.web.schemas import ProcessImageRequest
 from imgsvc.web.unpack import Unpacked, unpack
 from imgsvc.web.validation import explain, wrong_field
 
@@ -80,15 +83,13 @@ class Intake:
     catalogue: Catalogue
     readiness: Readiness
 
-    def callback_url(self, headers: CIMultiDictProxy[str], *, required: bool) -> str | None:
+    def callback_url(self, headers: CIMultiDictProxy[str]) -> str | None:
         """Return the URL in the header `callbackUrl`, checked as far as it can be now.
 
-        Without one, return None, or raise MissingCallbackUrl if it is required.
+        Without one, return None.
         """
         values = headers.getall(CALLBACK_HEADER, [])
         if not values or not values[0].strip():
-            if required:
-                raise MissingCallbackUrl
             return None
         if len(values) > 1:
             raise InvalidUrl(f"The header {CALLBACK_HEADER} was sent {len(values)} times.")
@@ -145,10 +146,20 @@ class Intake:
             await self.blobs.delete(kept)
             raise
 
-    async def batch_order(self, request: web.Request) -> Order:
-        """Return the order of a batch."""
+    async def batch_request(self, request: web.Request, *, dry_only: bool) -> BatchRequest:
+        """Return the body of a request for a batch.
+
+        If it may ask for a dry run only, because there is no callbackUrl, anything else
+        raises MissingCallbackUrl.
+        """
         async with self._unpacked(request) as (unpacked, _):
-            body = _validate(BatchRequest, unpacked.fields)
+            if dry_only and (unpacked.fields or {}).get("dry_run") is not True:
+                raise MissingCallbackUrl
+            # In a thread: there may be very many keys.
+            return await asyncio.to_thread(_validate, BatchRequest, unpacked.fields)
+
+    async def batch_spec(self, body: BatchRequest) -> BatchSpec:
+        """Return what a request for a batch asks for, its keys left out."""
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
             raise wrong_field("concurrency", f"at most {most} on this server")
@@ -156,15 +167,41 @@ class Intake:
         self.catalogue.check(options, has_mask=False)
         spec = BatchSpec(
             prompt=body.prompt,
-            input_prefix=_prefix("input_prefix", body.input_prefix, buckets.input_prefix),
+            input_prefix=(
+                _prefix("input_prefix", body.input_prefix, buckets.input_prefix)
+                if body.keys is None
+                else ""
+            ),
             output_prefix=_prefix("output_prefix", body.output_prefix, buckets.output_prefix),
             concurrency=body.concurrency or min(self.workers.batch_concurrency, most),
             options=options,
             fallback_allowed=body.fallback != "never",
             max_cost=_max_cost(body),
+            input_bucket=body.input_bucket or buckets.input_bucket,
+            output_bucket=body.output_bucket or buckets.output_bucket,
+            include=tuple(body.include or ()),
+            exclude=tuple(body.exclude or ()),
+            since=body.since,
+            limit=body.limit,
         )
+        buckets_of(spec, buckets)
         await self._check_prompt(body.prompt)
-        return _order(spec, body)
+        return spec
+
+    @asynccontextmanager
+    async def batch_order(self, spec: BatchSpec, body: BatchRequest) -> AsyncIterator[Order]:
+        """Yield the order of a batch, with its keys as `image_order` has its payload."""
+        kept: list[BlobRef] = []
+        try:
+            if body.keys is not None:
+                lines = [f"{key}\n".encode() for key in body.keys]
+                with around(KillPoint.BLOB_WRITTEN):
+                    kept.append(await self.blobs.put(lines, content_type="text/plain"))
+                spec = replace(spec, keys=kept[0])
+            yield _order(spec, body)
+        except Exception:
+            await self.blobs.delete(kept)  # as in image_order
+            raise
 
     async def _check_prompt(self, prompt: str) -> None:
         # Moderation may take a while to answer, and what drains takes no new jobs.

@@ -9,6 +9,7 @@ from imgsvc.jobs import JobBackend, JobControl, Spool
 from imgsvc.providers import Breakers, Catalogue
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.cursor import Cursors
+from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
 from imgsvc.web.readiness import Readiness
 
@@ -19,6 +20,7 @@ class Context:
 
     base_url: str  # without a slash at its end
     intake: Intake
+    dry_runs: DryRuns
     backend: JobBackend
     control: JobControl
     storage: Storage

@@ -8,7 +8,7 @@ from imgsvc.errors import ConfigurationError
 from imgsvc.web.openapi_jobs import AGENT_JOB_ANSWERS, JOB_ANSWERS, job_paths
 from imgsvc.web.openapi_schemas import component_schemas
 from imgsvc.web.openapi_service import SERVICE_ANSWERS, service_paths
-from imgsvc.web.openapi_tools import TOOLS
+from imgsvc.web.openapi_tools import PREVIEWS, TOOLS
 from imgsvc.web.schemas import Accepted, Problem
 
 INTERNAL_PATHS = frozenset({"/", "/docs/init.js", "/docs/assets/{name}"})
@@ -53,7 +53,7 @@ def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
                     Accepted,
                     Problem,
                     *(tool.callback for tool in TOOLS),
-                    *((*JOB_ANSWERS, *SERVICE_ANSWERS) if full else AGENT_JOB_ANSWERS),
+                    *((*PREVIEWS, *JOB_ANSWERS, *SERVICE_ANSWERS) if full else AGENT_JOB_ANSWERS),
                 ],
             )
         },

@@ -1,7 +1,7 @@
 """The parts that the operations of the OpenAPI document are made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
@@ -60,6 +60,8 @@ class Tool:
     request_examples: Examples
     callback_examples: Examples
     refusals: tuple[type[ImgsvcError], ...]  # what may be answered at once, in place of 202
+    preview: type[BaseModel] | None = None  # the answer to a dry run, if there can be one
+    preview_examples: Examples = field(default_factory=dict)
 
     def operation(self, *, full: bool) -> dict[str, Any]:
         """Return the operation object.
@@ -93,13 +95,22 @@ class Tool:
         }
 
     def _result(self) -> dict[str, Any]:
-        return {
-            "description": (
-                "With `Prefer: wait`, if the job has ended meanwhile: the body of its callback."
-            ),
-            "headers": SUBMIT_HEADERS,
-            "content": json_content(self.callback, self.callback_examples),
-        }
+        """Return the answer 200, which agents never get: the importer would wait for no callback.
+
+        One of a dry run is told apart by its field `dry_run`.
+        """
+        description = (
+            "With `Prefer: wait`, if the job has ended meanwhile: the body of its callback."
+        )
+        content = json_content(self.callback, self.callback_examples)
+        if self.preview is not None:
+            description += " With `dry_run`: what would be done."
+            content = json_content(
+                self.preview, {**self.callback_examples, **self.preview_examples}
+            )
+            schemas = [reference(self.callback), reference(self.preview)]
+            content["application/json"]["schema"] = {"anyOf": schemas}
+        return {"description": description, "headers": SUBMIT_HEADERS, "content": content}
 
     def _callback(self, *, full: bool) -> dict[str, Any]:
         return {

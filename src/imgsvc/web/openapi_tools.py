@@ -3,6 +3,8 @@
 from imgsvc.errors import (
     BodyTimeout,
     BodyTooLarge,
+    BucketNotAllowed,
+    BucketNotFound,
     CorruptImage,
     DiskRefuses,
     ForbiddenUrl,
@@ -24,12 +26,17 @@ from imgsvc.errors import (
     QueueFull,
     ShuttingDown,
     SpoolFull,
+    StorageAccessDenied,
+    StorageError,
+    StorageUnreachable,
+    TooManyDryRuns,
     UnsupportedImageType,
     UnsupportedMediaType,
 )
 from imgsvc.jobs.bodies import BatchCallback, ImageToBase64Callback, ImageToStorageCallback
+from imgsvc.web.batch_schemas import BatchRequest, DryRun
 from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, Examples, Tool
-from imgsvc.web.schemas import BatchRequest, ProcessImageRequest
+from imgsvc.web.schemas import ProcessImageRequest
 
 _PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
@@ -57,6 +64,9 @@ _ANY_REFUSALS = (
     ShuttingDown,
     ImageProcessDied,
 )
+_STORAGE_REFUSALS = (StorageError, BucketNotFound, StorageAccessDenied, StorageUnreachable)
+"""Of a dry run; a batch tells of them in its callback."""
+
 _IMAGE_REFUSALS = (
     *_ANY_REFUSALS,
     InvalidBase64,
@@ -194,13 +204,15 @@ TOOLS = (
         operation_id="batchProcessImages",
         summary="Edit every image of a folder",
         description=(
-            "Applies one prompt to every image below a folder (a key prefix) of the input bucket"
-            " and writes the edited images to the output bucket. Choose this tool only when the"
-            " user speaks of many images that are in the bucket already; it takes no image. For a"
-            " single image use processImageAsyncToCos or processImageAsyncToBase64.\n\n"
+            "Applies one prompt to every image below a folder (a key prefix) of the input bucket,"
+            " or to a list of images in it, and writes the edited images to the output bucket."
+            " Choose this tool only when the user speaks of many images that are in the bucket"
+            " already; it takes no image. For a single image use processImageAsyncToCos or"
+            " processImageAsyncToBase64.\n\n"
             "Give `prompt`. Give `input_prefix` if the user names a folder; without it the"
-            " configured folder is taken. Leave out every other field that the user did not ask"
-            " for.\n\n"
+            " configured folder is taken. `include`, `exclude`, `since` and `limit` take only some"
+            " of its images; `keys` names single ones in place of a folder. Leave out every other"
+            " field that the user did not ask for.\n\n"
             "The call is accepted at once. The batch takes seconds to minutes an image, and one"
             " callback arrives when all are done: wait for it, and do not call the tool again"
             " meanwhile.\n\n"
@@ -216,6 +228,24 @@ TOOLS = (
             "folder": (
                 "A folder of the input bucket",
                 {"prompt": "Convert to black and white", "input_prefix": "input/spring/"},
+            ),
+            "new": (
+                "Photos that came since yesterday, at most 500",
+                {
+                    "prompt": "Convert to black and white",
+                    "input_prefix": "input/spring/",
+                    "include": ["**/*.jpg", "**/*.jpeg"],
+                    "exclude": ["drafts/**"],
+                    "since": "2026-11-25T00:00:00+01:00",
+                    "limit": 500,
+                },
+            ),
+            "keys": (
+                "Two images",
+                {
+                    "prompt": "Convert to black and white",
+                    "keys": ["input/spring/a.png", "input/autumn/b.png"],
+                },
             ),
             "configured": ("The configured folder", {"prompt": "Convert to black and white"}),
         },
@@ -239,6 +269,30 @@ TOOLS = (
                 },
             ),
         },
-        refusals=_ANY_REFUSALS,
+        refusals=(*_ANY_REFUSALS, BucketNotAllowed, TooManyDryRuns, *_STORAGE_REFUSALS),
+        preview=DryRun,
+        preview_examples={
+            "dry_run": (
+                "What would be done",
+                {
+                    "dry_run": True,
+                    "complete": True,
+                    "images": 3,
+                    "skipped": 1,
+                    "failed": 0,
+                    "bytes": 3_482_113,
+                    "first_keys": [
+                        "input/spring/a.png",
+                        "input/spring/b.png",
+                        "input/spring/c.png",
+                    ],
+                    "errors": [],
+                    "estimated_cost_usd": 0.63,
+                },
+            ),
+        },
     ),
 )
+
+PREVIEWS = tuple(tool.preview for tool in TOOLS if tool.preview is not None)
+"""The answers to dry runs."""

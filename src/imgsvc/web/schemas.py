@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from imgsvc.storage.keys import MAX_PREFIX_BYTES
 from imgsvc.web.unpack import LONGEST_TEXT
 
 MAX_PROMPT = LONGEST_TEXT
@@ -108,7 +107,9 @@ MaxCost = Annotated[
 ]
 
 
-class _Request(BaseModel):
+class ToolRequest(BaseModel):
+    """What every tool takes."""
+
     # An unknown field is refused by name: a misspelt one would otherwise be ignored.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -122,7 +123,7 @@ class _Request(BaseModel):
     max_cost_usd: MaxCost | None = None
 
 
-class ProcessImageRequest(_Request):
+class ProcessImageRequest(ToolRequest):
     """One image, by link or as base64, and what to change in it."""
 
     image_base64: str | None = Field(
@@ -184,32 +185,6 @@ class ProcessImageRequest(_Request):
         if (self.image_base64 is None) == (self.image_url is None):
             raise ValueError("give exactly one of image_base64 and image_url")
         return self
-
-
-class BatchRequest(_Request):
-    """What to change in every image below a prefix of the input bucket."""
-
-    input_prefix: str | None = Field(
-        None,
-        max_length=MAX_PREFIX_BYTES,
-        description=(
-            "Which images: those in this folder of the input bucket and below. Without it, the"
-            " configured folder."
-        ),
-        examples=["input/spring/"],
-    )
-    output_prefix: str | None = Field(
-        None,
-        max_length=MAX_PREFIX_BYTES,
-        description=(
-            "Where results go: below this prefix, in a folder named by the job id. Without it, the"
-            " configured prefix."
-        ),
-        examples=["output/"],
-    )
-    concurrency: int | None = Field(
-        None, ge=1, description="How many images to have in work at once. Rarely needed."
-    )
 
 
 class Accepted(BaseModel):

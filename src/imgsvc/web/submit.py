@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 from aiohttp import web
 
-from imgsvc.errors import DiskRefuses, ShuttingDown
+from imgsvc.errors import DiskRefuses, MissingCallbackUrl, ShuttingDown
 from imgsvc.jobs.models import Job, JobKind, NewJob
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.web.answers import AcceptedResponse
@@ -33,7 +33,7 @@ async def process_image_to_storage(request: web.Request) -> web.StreamResponse:
 
 
 async def batch_process_images(request: web.Request) -> web.StreamResponse:
-    """Take a prompt for all images below a prefix."""
+    """Take a prompt for many images of a bucket."""
     return await _Submission(request).batch()
 
 
@@ -47,20 +47,30 @@ class _Submission:
         self.context.spool.check()
         self.preferences = parse_prefer(request.headers.getall("Prefer", []))
         self.key = idempotency_key(request.headers)
-        self.callback_url = self.context.intake.callback_url(
-            request.headers, required=not self.preferences.without_callback
-        )
+        self.callback_url = self.context.intake.callback_url(request.headers)
 
     async def image(self, kind: JobKind) -> web.StreamResponse:
         """Accept an edit of one image, and answer."""
+        if self._misses_callback:
+            raise MissingCallbackUrl
         async with self.context.intake.image_order(self.request, kind) as order:
             job, is_new = await self._accept(order)
         return await self._answer(job, is_new=is_new)
 
     async def batch(self) -> web.StreamResponse:
-        """Accept a batch, and answer."""
-        job, is_new = await self._accept(await self.context.intake.batch_order(self.request))
+        """Accept a batch, and answer; or tell what it would do, which needs no callback."""
+        intake = self.context.intake
+        body = await intake.batch_request(self.request, dry_only=self._misses_callback)
+        spec = await intake.batch_spec(body)
+        if body.dry_run:
+            return await self.context.dry_runs.answer(self.request, spec, body.keys)
+        async with intake.batch_order(spec, body) as order:
+            job, is_new = await self._accept(order)
         return await self._answer(job, is_new=is_new)
+
+    @property
+    def _misses_callback(self) -> bool:
+        return self.callback_url is None and not self.preferences.without_callback
 
     async def _accept(self, order: Order) -> tuple[Job, bool]:
         """Record a new job, or find the one that this request repeats."""

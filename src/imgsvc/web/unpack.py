@@ -35,11 +35,14 @@ from imgsvc.web.decode import decode_base64
 LONGEST_TEXT = 32_000
 """Characters of the longest text that a field takes, pictures aside."""
 
+LISTS = {"keys": 10_000, "include": 50, "exclude": 50}
+"""The fields that take a list of texts, and how many of them at most."""
+
 MOST_FIELDS = 64
 """More than twice as many fields as any tool has."""
 
 WRONG_TYPE = ()
-"""Stands in the fields for a list or table: no field takes one, or this."""
+"""Stands in the fields for a list or table where none is taken, nor is this."""
 
 PLACEHOLDER = "…"
 """Stands in the fields for a text that was taken out."""
@@ -66,8 +69,9 @@ class Unpacked:
 def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked:
     """Read the JSON document in the file body, and write its pictures to the other two.
 
-    Whatever the document is, the fields are small. Raises InvalidJson, InvalidRequest
-    for very many fields, or DiskRefuses if the pictures cannot be written.
+    Whatever the document is, the fields are small, but for lists of texts. Raises
+    InvalidJson, InvalidRequest for very many fields, or DiskRefuses if the pictures cannot be
+    written.
     """
     try:
         fields = orjson.loads(body.read_bytes())
@@ -87,12 +91,17 @@ def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked
     wrong: ImgsvcError | None = None
     if (text := _take(fields, "mask_base64")) is not None:
         wrong = _unpack_mask(text, mask, found if isinstance(found, ImageInfo) else None)
-    small = {name[:100]: _small(value) for name, value in fields.items()}
+    small = {name[:100]: _small(value, LISTS.get(name)) for name, value in fields.items()}
     return Unpacked(fields=small, image=found, mask=wrong)
 
 
-def _small(value: Any) -> Any:
-    """Return a value that the validation judges alike, but that costs nothing to hand over."""
+def _small(value: Any, most: int | None = None) -> Any:
+    """Return a value that the validation judges alike, but that costs little to hand over.
+
+    `most` is how many values its list may have, if it may be one.
+    """
+    if isinstance(value, list) and most is not None:
+        return [_small(each) for each in value[: most + 1]]
     if isinstance(value, list | dict):
         return WRONG_TYPE
     return value[: LONGEST_TEXT + 1] if isinstance(value, str) else value

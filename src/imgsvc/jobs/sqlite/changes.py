@@ -273,7 +273,7 @@ def _end(outcome: Outcome, callback: Frozen) -> tuple[Any, ...]:
 def _ended(tx: Transaction, row: Any, outcome: Outcome) -> Job:
     job = to_job(row)
     items.close(tx, job.seq, outcome.error)
-    if not outcome.keeps_inputs:
+    if not job.spec.keeps_blobs(outcome.state):
         tx.execute("DELETE FROM blobs WHERE job = ?", (job.seq,))
     if job.callback_body is not None:
         tx.execute("INSERT INTO blobs (key, job) VALUES (?, ?)", (job.callback_body.key, job.seq))

@@ -105,10 +105,14 @@ def open_batch(tx: Transaction, job: Job) -> Listing:
         "SELECT at FROM events WHERE job = ? AND type = 'started' ORDER BY number LIMIT 1",
         (job.seq,),
     )
+    [(images,)] = tx.execute(
+        "SELECT count(*) FROM items WHERE job = ? AND path IS NOT NULL", (job.seq,)
+    ).fetchall()
     return Listing(
         begun_at=datetime.fromtimestamp(began["at"], UTC) if began else datetime.now(UTC),
         folder=row["folder"],
         last_key=None if last_key is None else decoded(last_key),
+        images=images,
         is_complete=bool(row["is_listed"]),
     )
 
@@ -130,8 +134,8 @@ def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> 
         number += 1
         output = keys.name(each.key, taken) if each.may_be_image else None
         tx.execute(
-            "INSERT INTO items (job, number, key, size, modified, path, copy, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO items (job, number, key, size, modified, path, copy, state, error)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 job.seq,
                 number,
@@ -140,7 +144,8 @@ def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> 
                 each.modified.timestamp(),
                 None if output is None else output.path,
                 None if output is None else output.copy,
-                ItemState.SKIPPED if output is None else ItemState.PENDING,
+                _first_state(each),
+                each.error,
             ),
         )
     last_key = encoded(found[-1].key) if found else None
@@ -149,6 +154,12 @@ def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> 
         " WHERE job = ?",
         (last_key, int(is_last), job.seq),
     )
+
+
+def _first_state(found: Found) -> ItemState:
+    if not found.may_be_image:
+        return ItemState.SKIPPED
+    return ItemState.PENDING if found.error is None else ItemState.FAILED
 
 
 def take(tx: Transaction, job: Job, *, again: bool) -> Item | None:
