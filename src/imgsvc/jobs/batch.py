@@ -304,11 +304,19 @@ class _Batch:
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
         """Wait for a turn, and have it while the context lasts. Raises JobStopping."""
-        await self._unless_stopping(self.parent.slots.acquire())
+        has_turn = False
+
+        async def wait() -> None:
+            nonlocal has_turn
+            await self.parent.slots.acquire()
+            has_turn = True  # also if nobody waits for it any more
+
         try:
+            await self._unless_stopping(wait())
             yield
         finally:
-            self.parent.slots.release()
+            if has_turn:
+                self.parent.slots.release()
 
     async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T:
         return await unless(self.stopping, work, JobStopping)
