@@ -238,8 +238,9 @@ async def test_the_state_of_the_outcome_is_that_of_the_callback(
 
 
 async def test_the_story_tells_every_call_and_every_item_with_how_many_there_are(
-    make_editor: MakeEditor, buckets: Buckets
+    make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("imgsvc.jobs.progress.SPACING", 0)
     for key in ("a", "b", "c"):
         buckets.add(f"input/{key}.png", PNG)
     told = Told()

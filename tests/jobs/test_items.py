@@ -10,7 +10,7 @@ import pytest
 
 from imgsvc.errors import JobNotFound, JobNotRetryable
 from imgsvc.jobs import JobBackend
-from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, ItemState, JobLost
+from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, ItemState, JobLost, Progress
 from imgsvc.jobs.models import Job, JobState, Outcome, Spent
 from imgsvc.jobs.sqlite import again
 from imgsvc.jobs.sqlite.items import SqliteItems
@@ -259,6 +259,26 @@ async def test_a_batch_that_was_begun_is_ended_by_its_next_worker_if_it_is_cance
         assert await third.items.take(claimed.job, again=True) is None
 
 
+async def test_progress_is_known_at_any_time_and_its_rate_until_the_worker_is_lost(
+    open_it: Open, tmp_path: Path
+) -> None:
+    async with open_it(tmp_path) as first:
+        waiting = await accept(first, spec=batch_spec())
+        assert await first.items.progress(waiting.id) is None
+        job = await begin(first)
+        assert await first.items.progress(job.id) == Progress()
+        await first.items.add(job, found("a.png", "b.png", "c.txt"), is_last=True)
+        await first.items.take(job)
+        ended = await first.items.end(job, 1, BROKEN, rate=1.5)
+        assert ended == Progress(done=1, failed=1, total=2, total_is_final=True, rate=1.5)
+        assert await first.items.progress(job.id) == ended
+    async with open_it(tmp_path) as second:
+        again = (await claim(second, job)).job
+        without_rate = dataclasses.replace(ended, rate=None)
+        assert (await second.items.open(again)).progress == without_rate
+        assert await second.items.progress(job.id) == without_rate
+
+
 # -- the end of the job ----------------------------------------------------------------------
 
 
@@ -315,6 +335,7 @@ async def test_doing_a_batch_again_leaves_what_is_done_and_keeps_the_output_fold
     assert after[1].end == ItemEnd(state=ItemState.PENDING)
     assert (after[1].output, after[1].attempts) == (before[1].output, 0)
     assert await states(backend, job) == ["fallback_local", "failed", "not_started", "skipped"]
+    assert listing.progress == Progress(done=1, total=3, total_is_final=True)
 
 
 async def test_a_batch_can_be_done_again_and_again_in_one_folder(backend: JobBackend) -> None:

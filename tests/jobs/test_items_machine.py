@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from imgsvc.errors import JobNotRetryable
 from imgsvc.jobs import JobBackend
-from imgsvc.jobs.items import Found, ItemEnd, ItemFilter, ItemState, JobLost
+from imgsvc.jobs.items import Found, ItemEnd, ItemFilter, ItemState, JobLost, Progress
 from imgsvc.jobs.models import Job, JobState, Outcome
 from imgsvc.jobs.sqlite import SqliteConfig
 from jobs.backends import frozen
@@ -30,7 +30,10 @@ from jobs.parts import batch_spec, new_job
 
 TO_DO = {ItemState.PENDING, ItemState.RUNNING}
 WITHOUT_OUTPUT = TO_DO | {ItemState.FAILED, ItemState.NOT_STARTED}
-ENDS = st.sampled_from([ItemState.PROCESSED, ItemState.FALLBACK_LOCAL, ItemState.FAILED])
+FAILURES = {ItemState.FAILED, ItemState.NOT_STARTED}
+ENDS = st.sampled_from(
+    [ItemState.PROCESSED, ItemState.FALLBACK_LOCAL, ItemState.FAILED, ItemState.SKIPPED]
+)
 NAMES = st.lists(
     st.sampled_from(["a.png", "a.jpg", "b.png", "n.txt", "a_modified.png/c.png", "\udcff.png"]),
     max_size=4,
@@ -232,6 +235,13 @@ class Items(RuleBasedStateMachine):
             for row, item in zip(batch.rows, items, strict=True):
                 assert row.output in {None, item.output}
                 row.output = item.output
+            images = [row.state for row in batch.rows if row.state is not ItemState.SKIPPED]
+            assert self.do(self.backend.items.progress(job_id)) == Progress(
+                done=sum(state not in TO_DO for state in images),
+                failed=sum(state in FAILURES for state in images),
+                total=len(images),
+                total_is_final=batch.listed,
+            )
             sums = self.do(self.backend.items.sums(job_id, lines=2))
             for state in ItemState:
                 assert sums.states[state] == [row.state for row in batch.rows].count(state)

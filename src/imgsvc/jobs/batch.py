@@ -6,7 +6,7 @@ memory holds no more than what is in work, and a batch goes on where it was stop
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -29,7 +29,8 @@ from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, Items, ItemState, JobLost
 from imgsvc.jobs.manifest import shown
 from imgsvc.jobs.manifest_store import ManifestStore
-from imgsvc.jobs.models import BatchSpec, EventType, Job, Outcome, Spent, StoredResult
+from imgsvc.jobs.models import BatchSpec, Job, Outcome, Spent, StoredResult
+from imgsvc.jobs.progress import ProgressTeller, RateMeter
 from imgsvc.jobs.selection import Selector, buckets_of
 from imgsvc.jobs.stopping import JobStopping, unless
 from imgsvc.jobs.story import Story
@@ -85,7 +86,7 @@ class BatchEditor:
             job_id=listing.folder,
             input_prefix=spec.input_prefix,
         )
-        sums = await persist(lambda: self.items.sums(job.id, lines=0))
+        teller = ProgressTeller(story=story, newest=listing.progress)
         batch = _Batch(
             parent=self,
             job=job,
@@ -98,11 +99,13 @@ class BatchEditor:
             is_listed=listing.is_complete,
             last_key=listing.last_key,
             images=listing.images,
-            total=sums.states.total(),
-            done=sums.states.total() - sums.states[ItemState.PENDING],
+            teller=teller,
+            meter=RateMeter(spec.concurrency),
         )
-        await batch.do()
-        summary = await batch.summary()
+        with closing(teller):
+            await batch.do()
+            summary = await batch.summary()
+            teller.is_over(summary.counters)
         reason = batch.listing_error or given_up
         if reason is not None and not summary.sums.states.total():
             raise reason
@@ -149,8 +152,8 @@ class _Batch:
     is_listed: bool  # whether no more objects will be found
     last_key: str | None  # the listing goes on behind it
     images: int  # that were found up to there
-    total: int  # objects found so far, those that are no images too
-    done: int  # those of them that have ended
+    teller: ProgressTeller
+    meter: RateMeter
     was_stopping: bool = False  # before all was done
     listing_error: ImgsvcError | None = None
     stopped: str | None = None  # why no further image is begun
@@ -260,8 +263,6 @@ class _Batch:
             found, self._found = self._found, []
             if found or is_last:
                 await persist(lambda: self.parent.items.add(self.job, found, is_last=is_last))
-            self.total += len(found)
-            self.done += sum(not each.is_pending for each in found)
         self._tell_idle()
 
     def _tell_idle(self) -> None:
@@ -344,20 +345,14 @@ class _Batch:
             seconds=round(monotonic() - started, 3) if is_tried else 0.0,
             spent=story.spent if story.spent.calls else end.spent,
         )
-        await persist(lambda: self.parent.items.end(self.job, item.number, end))
-        self.done += 1
-        if not is_tried:
-            return
-        key = shown(item.key)
-        log.info("item_done", key=key, state=end.state, seconds=end.seconds)
-        self.story.tell(
-            EventType.ITEM_DONE,
-            key=key,
-            state=end.state.value,
-            done=self.done,
-            total=self.total,
-            listing="done" if self.is_listed else "going_on",
+        rate = self.meter.count() if is_tried else self.meter.rate
+        progress = await persist(
+            lambda: self.parent.items.end(self.job, item.number, end, rate=rate)
         )
+        if is_tried:
+            key = shown(item.key)
+            log.info("item_done", key=key, state=end.state, seconds=end.seconds)
+            self.teller.image_ended(key, end.state.value, progress)
 
     def _stop(self, reason: ImgsvcError) -> None:
         """Begin no further image."""

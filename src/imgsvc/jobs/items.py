@@ -4,7 +4,7 @@ A batch that is stopped at any instant goes on with what is here.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -47,6 +47,38 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """The images of a batch, counted; objects that are no images do not count at all."""
+
+    done: int = 0  # have ended, with an output or without
+    failed: int = 0  # those of them without an output, not begun ones too
+    total: int = 0  # found
+    total_is_final: bool = False  # whether no more will be found
+    rate: float | None = None  # images a second, lately; None: not known
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest will take; None if that is not known, or nothing is left."""
+        left = self.total - self.done
+        if not self.total_is_final or not self.rate or left <= 0:
+            return None
+        return round(left / self.rate, 1)
+
+    @property
+    def shown(self) -> Mapping[str, int | float | bool]:
+        """The fields that tell of it; one without a value is left out."""
+        fields = {
+            "done": self.done,
+            "failed": self.failed,
+            "total": self.total,
+            "total_is_final": self.total_is_final,
+            "rate": self.rate,
+            "seconds_left": self.seconds_left,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
     """How far a batch has listed its objects."""
 
@@ -55,6 +87,7 @@ class Listing:
     last_key: str | None  # the listing goes on behind it
     images: int  # objects found so far that may be images
     is_complete: bool
+    progress: Progress  # without a rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,12 +170,21 @@ class Items(Protocol):
         """
         ...
 
-    async def end(self, job: Job, number: int, end: ItemEnd) -> None:
-        """End an item that was begun."""
+    async def end(
+        self, job: Job, number: int, end: ItemEnd, *, rate: float | None = None
+    ) -> Progress:
+        """End an item that was begun, and return how far the batch is then.
+
+        `rate` is kept with that.
+        """
         ...
 
     async def abandon(self, job: Job, error: str) -> None:
         """End what is pending or in work as not started, for this reason."""
+        ...
+
+    async def progress(self, job_id: str) -> Progress | None:
+        """Return how far a batch is, in no time; None if its worker has not opened it yet."""
         ...
 
     async def sums(self, job_id: str, *, lines: int) -> ItemSums:

@@ -7,6 +7,7 @@ without a value is left out; `null` is never sent.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, Field
 from yarl import URL
 
 from imgsvc.jobs.control import is_retryable
+from imgsvc.jobs.items import Progress
 from imgsvc.jobs.models import (
     BatchSpec,
     CallbackAttempt,
@@ -52,6 +54,21 @@ class CallbackView(BaseModel):
     )
     attempts: list[AttemptView] | None = Field(
         None, description="The newest 100 attempts, in order; not in lists of jobs."
+    )
+
+
+class ProgressView(BaseModel):
+    """How far a batch is, in images; not in lists of jobs."""
+
+    done: int = Field(description="Images that have ended, with a result or without.")
+    failed: int = Field(description="Images of those without a result.")
+    total: int = Field(description="Images found so far; final if `total_is_final`.")
+    total_is_final: bool = Field(description="False while the folder is still being listed.")
+    rate: float | None = Field(
+        None, description="Images done a second, lately. Only while it runs, once it is known."
+    )
+    seconds_left: float | None = Field(
+        None, description="How long the rest will take at this rate. Only while that is known."
     )
 
 
@@ -119,6 +136,7 @@ class JobView(BaseModel):
     cost_unknown: bool | None = Field(
         None, description="True if that is not all: a call may have been billed, or has no price."
     )
+    progress: ProgressView | None = None
     callback: CallbackView
     links: JobLinks
 
@@ -133,10 +151,18 @@ class JobPage(BaseModel):
 
 
 def job_view(
-    job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None = None
+    job: Job,
+    base_url: str,
+    attempts: Sequence[CallbackAttempt] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Return the JSON document of a job, with these attempts to deliver its callback."""
-    return _view(job, base_url, attempts).model_dump(mode="json", exclude_none=True)
+    """Return the JSON document of a job, with these attempts to deliver its callback.
+
+    `progress` is what the record has counted of a batch.
+    """
+    view = _view(job, base_url, attempts)
+    view.progress = _progress(job, progress)
+    return view.model_dump(mode="json", exclude_none=True)
 
 
 def page_view(jobs: Sequence[Job], base_url: str, next_cursor: str | None) -> dict[str, Any]:
@@ -169,6 +195,22 @@ def _view(job: Job, base_url: str, attempts: Sequence[CallbackAttempt] | None) -
         ),
         links=_links(job, f"{base_url}/jobs/{job.id}"),
         **ended,
+    )
+
+
+def _progress(job: Job, counted: Progress | None) -> ProgressView | None:
+    if not isinstance(job.spec, BatchSpec):
+        return None
+    if counted is None:
+        if job.outcome is not None and job.attempt:
+            return None  # before version 3 the record has kept no items
+        counted = Progress()
+    return ProgressView.model_validate(
+        replace(
+            counted,
+            total_is_final=counted.total_is_final or job.outcome is not None,
+            rate=counted.rate if job.state is JobState.RUNNING else None,
+        ).shown
     )
 
 

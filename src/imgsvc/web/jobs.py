@@ -114,7 +114,12 @@ def job_id(request: web.Request) -> str:
 
 
 async def _view(context: Context, job: Job) -> dict[str, Any]:
-    return job_view(job, context.base_url, await context.backend.attempts(job.id))
+    return job_view(
+        job,
+        context.base_url,
+        await context.backend.attempts(job.id),
+        await context.backend.items.progress(job.id),
+    )
 
 
 async def _wait_for_end(backend: JobBackend, job: Job, happened: asyncio.Event) -> Job:

@@ -39,6 +39,8 @@ JOB_EVENTS: dict[str, Any] = {
                 + ", or `gap` where events are missing: those with the numbers `from` to `to`."
                 " `partial_image` has an unfinished version of the image, at most 256 pixels wide"
                 " and high, as `thumbnail_base64` of type `media_type`; see `stream_partials`."
+                " `item_done`, at most five times a second, has how far a batch is: the fields of"
+                " `progress` of the job."
             ),
             "content": {
                 "text/event-stream": {

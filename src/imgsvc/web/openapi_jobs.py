@@ -82,6 +82,30 @@ _COMPLETED = {
         "redeliver": f"{_LINK}/callback/redeliver",
     },
 }
+_BATCH_RUNNING = {
+    "job_id": JOB_ID_EXAMPLE,
+    "kind": "batch",
+    "state": "running",
+    "priority": 5,
+    "attempts": 1,
+    "accepted_at": "2026-11-24T03:12:41.250000Z",
+    "started_at": "2026-11-24T03:12:41.260000Z",
+    "progress": {
+        "done": 407,
+        "failed": 3,
+        "total": 1500,
+        "total_is_final": True,
+        "rate": 2.61,
+        "seconds_left": 418.8,
+    },
+    "callback": {"state": "none", "host": "example.com", "attempts": []},
+    "links": {
+        "self": _LINK,
+        "events": f"{_LINK}/events",
+        "items": f"{_LINK}/items",
+        "cancel": f"{_LINK}/cancel",
+    },
+}
 _COMPLETED_ALONE = {
     **_COMPLETED,
     "callback": {
@@ -154,13 +178,18 @@ _GET = _operation(
     " call it again and again: the result comes by callback.\n\n"
     "What comes back: once the job has ended, `error` says what went wrong, if anything did, and"
     " `fallback` is true if the simpler local engine did the edit. `callback` says whether the"
-    " result was delivered.",
+    " result was delivered. Of a batch, `progress` has how many images are done and failed, of"
+    " how many, and `seconds_left`.",
     {
         "200": {
             "description": "The job.",
             "content": json_content(
                 JobView,
-                {"running": ("In work", _RUNNING), "completed": ("Done", _COMPLETED_ALONE)},
+                {
+                    "running": ("In work", _RUNNING),
+                    "batch": ("A batch in work", _BATCH_RUNNING),
+                    "completed": ("Done", _COMPLETED_ALONE),
+                },
             ),
         }
     },

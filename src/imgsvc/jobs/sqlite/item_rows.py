@@ -1,11 +1,11 @@
-"""Between rows of the table `items` and what they stand for."""
+"""Between rows of the tables `items` and `batches` and what they stand for."""
 
 import json
 import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from imgsvc.jobs.items import Item, ItemEnd, ItemState
+from imgsvc.jobs.items import Item, ItemEnd, ItemState, Progress
 from imgsvc.jobs.models import Spent
 from imgsvc.storage.keys import OutputName
 
@@ -34,6 +34,17 @@ def to_item(row: sqlite3.Row) -> Item:
         attempts=row["attempts"],
         interruptions=row["interruptions"],
         end=end,
+    )
+
+
+def to_progress(row: sqlite3.Row) -> Progress:
+    """Return how far a batch is, by its row of `batches`."""
+    return Progress(
+        done=row["done"],
+        failed=row["failed"],
+        total=row["images"],
+        total_is_final=bool(row["is_listed"]),
+        rate=row["rate"],
     )
 
 

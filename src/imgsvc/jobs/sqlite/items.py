@@ -16,10 +16,11 @@ from imgsvc.jobs.items import (
     ItemSums,
     JobLost,
     Listing,
+    Progress,
 )
 from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.sqlite.again import copy_portion
-from imgsvc.jobs.sqlite.item_rows import decoded, encoded, end_values, to_item
+from imgsvc.jobs.sqlite.item_rows import decoded, encoded, end_values, to_item, to_progress
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 from imgsvc.storage.keys import BatchKeys
 
@@ -56,14 +57,20 @@ class SqliteItems:
         """Begin the first pending item, and return it as it was."""
         return await self.database.call(lambda tx: take(tx, job, again=again))
 
-    async def end(self, job: Job, number: int, end: ItemEnd) -> None:
-        """End an item that was begun."""
-        await self.database.call(lambda tx: end_item(tx, job, number, end))
+    async def end(
+        self, job: Job, number: int, end: ItemEnd, *, rate: float | None = None
+    ) -> Progress:
+        """End an item that was begun, and return how far the batch is then."""
+        return await self.database.call(lambda tx: end_item(tx, job, number, end, rate))
 
     async def abandon(self, job: Job, error: str) -> None:
         """End what has not ended as not started, a portion at a time."""
         while await self.database.call(lambda tx: abandon(tx, job, error)):
             pass
+
+    async def progress(self, job_id: str) -> Progress | None:
+        """Return how far a batch is."""
+        return await self.database.call(lambda tx: progress(tx, job_id))
 
     async def sums(self, job_id: str, *, lines: int) -> ItemSums:
         """Add up the items."""
@@ -98,8 +105,8 @@ def open_batch(tx: Transaction, job: Job) -> Listing:
     """Return how far a batch has come; one that is new has come nowhere."""
     _hold(tx, job)
     tx.execute("INSERT OR IGNORE INTO batches (job, folder) VALUES (?, ?)", (job.seq, job.id))
+    tx.execute("UPDATE batches SET got_on = 0, rate = NULL WHERE job = ?", (job.seq,))
     row = _batch(tx, job)
-    tx.execute("UPDATE batches SET got_on = 0 WHERE job = ?", (job.seq,))
     last_key = row["last_key"]
     began = tx.one(
         "SELECT at FROM events WHERE job = ? AND type = 'started' ORDER BY number LIMIT 1",
@@ -114,6 +121,7 @@ def open_batch(tx: Transaction, job: Job) -> Listing:
         last_key=None if last_key is None else decoded(last_key),
         images=images,
         is_complete=bool(row["is_listed"]),
+        progress=to_progress(row),
     )
 
 
@@ -178,7 +186,7 @@ def take(tx: Transaction, job: Job, *, again: bool) -> Item | None:
     return to_item(row)
 
 
-def end_item(tx: Transaction, job: Job, number: int, end: ItemEnd) -> None:
+def end_item(tx: Transaction, job: Job, number: int, end: ItemEnd, rate: float | None) -> Progress:
     """Write how an item ended."""
     _hold(tx, job)
     values = end_values(end)
@@ -187,7 +195,8 @@ def end_item(tx: Transaction, job: Job, number: int, end: ItemEnd) -> None:
         f"UPDATE items SET {changes} WHERE job = ? AND number = ? AND state = 'running'",
         (*values.values(), job.seq, number),
     )
-    tx.execute("UPDATE batches SET got_on = 1 WHERE job = ? AND NOT got_on", (job.seq,))
+    tx.execute("UPDATE batches SET got_on = 1, rate = ? WHERE job = ?", (rate, job.seq))
+    return to_progress(_batch(tx, job))
 
 
 def abandon(tx: Transaction, job: Job, error: str) -> bool:
@@ -199,6 +208,12 @@ def abandon(tx: Transaction, job: Job, error: str) -> bool:
         (error, job.seq, job.seq, PORTION),
     )
     return changed.rowcount == PORTION
+
+
+def progress(tx: Transaction, job_id: str) -> Progress | None:
+    """Return how far a batch is: triggers keep count in its row."""
+    row = tx.one("SELECT * FROM batches WHERE job = ?", (_seq(tx, job_id),))
+    return None if row is None else to_progress(row)
 
 
 def sums(tx: Transaction, job_id: str, lines: int) -> ItemSums:

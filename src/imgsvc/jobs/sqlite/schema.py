@@ -177,6 +177,39 @@ CREATE TABLE items (
 ) WITHOUT ROWID
 """
 
+# A batch may have too many items to count them whenever somebody asks how far it is.
+_COUNTS = (
+    "ALTER TABLE batches ADD COLUMN images INTEGER NOT NULL DEFAULT 0",  # without what is skipped
+    "ALTER TABLE batches ADD COLUMN done INTEGER NOT NULL DEFAULT 0",  # images that have ended
+    "ALTER TABLE batches ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",  # done without an output
+    "ALTER TABLE batches ADD COLUMN rate REAL",  # images a second, as the worker last said
+    """
+    UPDATE batches SET (images, done, failed) = (
+        SELECT count(*) FILTER (WHERE state <> 'skipped'),
+            count(*) FILTER (WHERE state NOT IN ('pending', 'running', 'skipped')),
+            count(*) FILTER (WHERE state IN ('failed', 'not_started'))
+        FROM items WHERE items.job = batches.job
+    )
+    """,
+    """
+    CREATE TRIGGER item_added AFTER INSERT ON items BEGIN
+        UPDATE batches SET images = images + (NEW.state <> 'skipped'),
+            done = done + (NEW.state NOT IN ('pending', 'running', 'skipped')),
+            failed = failed + (NEW.state IN ('failed', 'not_started'))
+        WHERE job = NEW.job;
+    END
+    """,
+    """
+    CREATE TRIGGER item_ended AFTER UPDATE OF state ON items
+    WHEN OLD.state IN ('pending', 'running') AND NEW.state NOT IN ('pending', 'running') BEGIN
+        UPDATE batches SET images = images - (NEW.state = 'skipped'),
+            done = done + (NEW.state <> 'skipped'),
+            failed = failed + (NEW.state IN ('failed', 'not_started'))
+        WHERE job = NEW.job;
+    END
+    """,
+)
+
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         _JOBS,
@@ -207,6 +240,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX jobs_by_retry ON jobs (retry_of) WHERE retry_of IS NOT NULL",
     ),
+    _COUNTS,
 )
 """Statements that lead from version n to n + 1."""
 
