@@ -211,7 +211,10 @@ async def test_no_secret_no_prompt_and_no_picture_is_ever_in_the_output(
         async with aiohttp.ClientSession() as session:
             for path in ("/process-image-async", "/batch-process-images"):
                 body = {"prompt": "a secret wish"} if "batch" in path else PHOTO
-                headers = {"callbackUrl": f"{receiver.url}?token=canary-token"}
+                headers = {
+                    "callbackUrl": f"{receiver.url}?token=canary-token",
+                    "progressUrl": f"{receiver.url}/progress?token=canary-token",
+                }
                 async with session.post(server.url + path, json=body, headers=headers) as answer:
                     assert answer.status == 202
                 await server.event("job_finished")

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from imgsvc.callbacks import CallbackSender, open_session
+from imgsvc.callbacks import CallbackSender, ProgressSender, open_session
 from imgsvc.config import Settings
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.pool import open_image_pool
@@ -26,6 +26,7 @@ from imgsvc.jobs import (
     JobControl,
     JobRunner,
     ManifestStore,
+    ProgressPosts,
     RunLimits,
     Selector,
     Spool,
@@ -70,6 +71,7 @@ class _Opened:
     router: EditRouter
     prompts: PromptFilter
     session: aiohttp.ClientSession  # for addresses that callers name
+    progress: ProgressSender
     backend: JobBackend
     cursors: Cursors
     spool: Spool
@@ -104,6 +106,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             router=router,
             prompts=prompts,
             session=session,
+            progress=ProgressSender(session, settings.callbacks),
             backend=backend,
             cursors=Cursors(cursor_key),
             spool=Spool(blobs=blobs, record=backend.size, limit=settings.backend.max_spool_bytes),
@@ -153,6 +156,7 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         manifests=ManifestStore(
             items=opened.backend.items, blobs=opened.blobs, storage=opened.storage
         ),
+        posts=ProgressPosts(sender=opened.progress, interval=settings.callbacks.progress_interval),
         slots=asyncio.Semaphore(settings.workers.count),
     )
     return JobRunner(
@@ -215,7 +219,7 @@ def _application(
         cursors=opened.cursors,
         readiness=readiness,
         spool=opened.spool,
-        metrics=make_registry(opened.backend, opened.spool, opened.router),
+        metrics=make_registry(opened.backend, opened.spool, opened.router, opened.progress),
     )
     return app
 

@@ -4,11 +4,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from imgsvc.callbacks import ProgressSender
 from imgsvc.errors import ImgsvcError, StorageError
 from imgsvc.imaging.admission import ImageGate
-from imgsvc.jobs import BatchEditor, BlobFolder, ItemEditor, ManifestStore, Selector
+from imgsvc.jobs import (
+    BatchEditor,
+    BlobFolder,
+    ItemEditor,
+    ManifestStore,
+    ProgressPosts,
+    Selector,
+)
 from imgsvc.jobs.bodies import Ending
 from imgsvc.jobs.items import Items
 from imgsvc.jobs.models import BatchSpec, Job, JobState
@@ -141,6 +149,7 @@ def make_batch_editor(
             max_attempts=3,
         ),
         manifests=ManifestStore(items=items, blobs=blobs, storage=storage),
+        posts=ProgressPosts(sender=cast("ProgressSender", None), interval=10),  # nobody wants any
         slots=asyncio.Semaphore(slots),
     )
 

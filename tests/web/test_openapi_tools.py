@@ -141,6 +141,7 @@ def test_only_the_full_document_tells_of_callers_who_wait_or_repeat(name: str) -
     required = {each["name"]: each["required"] for each in full["parameters"]}
     assert not any(required.values())
     assert {"callbackUrl", "Prefer", "Idempotency-Key"} < set(required)
+    assert ("progressUrl" in required) == (name == "batchProcessImages")
     assert [(each["name"], each["required"]) for each in tool["parameters"]] == [
         ("callbackUrl", True)
     ]

@@ -7,6 +7,7 @@ from imgsvc.callbacks.guard import (
     is_forbidden,
     open_session,
 )
+from imgsvc.callbacks.progress import Post, PostOutcome, ProgressSender
 from imgsvc.callbacks.protocol import CallbacksConfig, Verdict, planned_delay, rewrite
 from imgsvc.callbacks.sender import Attempt, CallbackSender, Delivery
 
@@ -16,6 +17,9 @@ __all__ = [
     "CallbacksConfig",
     "Delivery",
     "EgressPolicy",
+    "Post",
+    "PostOutcome",
+    "ProgressSender",
     "Verdict",
     "check_url",
     "guarded_connector",

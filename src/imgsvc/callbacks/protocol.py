@@ -113,6 +113,13 @@ class CallbacksConfig(BaseModel):
         ge=1,
         description="Callbacks of those that may go to one host and port at the same time.",
     )
+    progress_interval: float = Field(
+        default=10,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds between two posts of one batch to its progressUrl, at least; there "
+        "are none sooner after its start.",
+    )
 
 
 class Verdict(StrEnum):
@@ -210,16 +217,23 @@ def _secret_key(secret: SecretStr) -> bytes:
     return base64.b64decode(encoded + "=" * missing, validate=True)
 
 
+def common_headers(request_id: str) -> dict[str, str]:
+    """Return the headers of everything that is sent to a caller's URL."""
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": f"imgsvc/{__version__}",
+        "Accept-Encoding": "identity",  # the answer is for people; nothing may unfold into a bomb
+        "X-Request-Id": request_id,
+    }
+
+
 def headers(
     *, webhook_id: str, request_id: str, timestamp: int, signature: str | None
 ) -> dict[str, str]:
     """Return the headers of a callback; ``timestamp`` is in Unix seconds."""
     signed = {} if signature is None else {"webhook-signature": signature}
     return {
-        "Content-Type": "application/json",
-        "User-Agent": f"imgsvc/{__version__}",
-        "Accept-Encoding": "identity",  # the answer is for people; nothing may unfold into a bomb
-        "X-Request-Id": request_id,
+        **common_headers(request_id),
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
         **signed,

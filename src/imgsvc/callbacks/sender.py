@@ -85,8 +85,11 @@ class CallbackSender:
         started = time.monotonic()
         try:
             reply = await self._post(delivery)
-        except Exception as exc:  # noqa: BLE001 - every attempt ends in a verdict; _explain logs surprises
-            verdict, error = _explain(exc, delivery)
+        except Exception as exc:  # noqa: BLE001 - every attempt ends in a verdict; surprises are logged
+            known = explain(exc)
+            if known is None:
+                _log.error("callback_attempt_broke", webhook_id=delivery.webhook_id, exc_info=exc)
+            verdict, error = known or (Verdict.RETRY, "internal error")
             attempt = Attempt(verdict=verdict, error=error, duration=time.monotonic() - started)
         else:
             verdict = protocol.judge(reply.status)
@@ -102,7 +105,7 @@ class CallbackSender:
             "callback_attempt",
             webhook_id=delivery.webhook_id,
             number=delivery.number,
-            host=_host(delivery.url),
+            host=shown_host(delivery.url),
             verdict=attempt.verdict,
             status=attempt.status,
             error=attempt.error,
@@ -166,17 +169,16 @@ async def _read_answer(response: aiohttp.ClientResponse) -> str:
     return answer[:_ANSWER_KEPT_BYTES].decode(errors="replace")
 
 
-def _explain(exc: Exception, delivery: Delivery) -> tuple[Verdict, str]:
-    """Return what a failed attempt means, and a phrase for it that is safe to show."""
+def explain(exc: Exception) -> tuple[Verdict, str] | None:
+    """Return what a failed attempt means, and a phrase that is safe to show; None: a surprise."""
     cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
     for kind, verdict, phrase in _FAILURES:
         if isinstance(exc, kind) or isinstance(cause, kind):
             return verdict, phrase
-    _log.error("callback_attempt_broke", webhook_id=delivery.webhook_id, exc_info=exc)
-    return Verdict.RETRY, "internal error"
+    return None
 
 
-def _host(url: str) -> str:
+def shown_host(url: str) -> str:
     """Return the host for the log: path and query may hold what only the receiver may know."""
     try:
         return check_url(url).host or ""

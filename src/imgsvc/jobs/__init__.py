@@ -11,6 +11,7 @@ from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.fetch import FetchConfig, ImageFetcher
 from imgsvc.jobs.freezing import Freezer
 from imgsvc.jobs.manifest_store import ManifestStore
+from imgsvc.jobs.progress_posts import ProgressPosts
 from imgsvc.jobs.selection import Selector
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
 from imgsvc.jobs.spool import Spool
@@ -39,6 +40,7 @@ __all__ = [
     "JobControl",
     "JobRunner",
     "ManifestStore",
+    "ProgressPosts",
     "RunLimits",
     "Selector",
     "Spool",

@@ -31,6 +31,7 @@ from imgsvc.jobs.manifest import shown
 from imgsvc.jobs.manifest_store import ManifestStore
 from imgsvc.jobs.models import BatchSpec, Job, Outcome, Spent, StoredResult
 from imgsvc.jobs.progress import ProgressTeller, RateMeter
+from imgsvc.jobs.progress_posts import ProgressPosts
 from imgsvc.jobs.selection import Selector, buckets_of
 from imgsvc.jobs.stopping import JobStopping, unless
 from imgsvc.jobs.story import Story
@@ -56,6 +57,7 @@ class BatchEditor:
     selector: Selector
     editor: ItemEditor
     manifests: ManifestStore
+    posts: ProgressPosts
     slots: asyncio.Semaphore  # of images that all batches together have in work at once
 
     async def run(
@@ -103,7 +105,8 @@ class BatchEditor:
             meter=RateMeter(spec.concurrency),
         )
         with closing(teller):
-            await batch.do()
+            async with self.posts.of(job, teller):
+                await batch.do()
             summary = await batch.summary()
             teller.is_over(summary.counters)
         reason = batch.listing_error or given_up

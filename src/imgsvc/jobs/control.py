@@ -98,6 +98,7 @@ class JobControl:
             request_id=request_id,
             client=client,
             callback_url=job.callback_url,
+            progress_url=job.progress_url,
             priority=job.priority,
             retry_of=job.id,
         )

@@ -196,6 +196,7 @@ class NewJob:
     request_id: str
     client: str = "local"  # whose turn it is: fairness and idempotency are per client
     callback_url: str | None = field(default=None, repr=False)  # may carry a token
+    progress_url: str | None = field(default=None, repr=False)  # as well; only of a batch
     priority: int = DEFAULT_PRIORITY
     idempotency_key: str | None = None  # as the caller gave it
     digest: str = ""  # of what was asked for; tells a repetition from another request
@@ -264,6 +265,7 @@ class Job:
     callback_state: CallbackState = CallbackState.NONE
     callback_attempts: int = 0  # of the schedule that runs now
     next_attempt_at: datetime | None = None  # only while the callback is pending
+    progress_url: str | None = field(default=None, repr=False)  # may carry a token; of a batch
 
     @property
     def is_settled(self) -> bool:

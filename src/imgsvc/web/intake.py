@@ -49,6 +49,7 @@ from imgsvc.web.unpack import Unpacked, unpack
 from imgsvc.web.validation import explain, wrong_field
 
 CALLBACK_HEADER = "callbackUrl"
+PROGRESS_HEADER = "progressUrl"
 
 IMAGE, MASK = "image", "mask"
 """Names of the files that a body's pictures are written to."""
@@ -88,11 +89,35 @@ class Intake:
 
         Without one, return None.
         """
-        values = headers.getall(CALLBACK_HEADER, [])
+        return self._url(headers, CALLBACK_HEADER)
+
+    def progress_url(
+        self, headers: CIMultiDictProxy[str], *, callback_url: str | None
+    ) -> str | None:
+        """Return the URL in the header `progressUrl`, checked in the same way.
+
+        It must lead elsewhere than the callback: whose receiver is waiting for one POST
+        takes the first one for the result.
+        """
+        url = self._url(headers, PROGRESS_HEADER)
+        if url is None or callback_url is None:
+            return url
+        one, other = (
+            rewrite(check_url(each), self.callbacks.rewrite) for each in (url, callback_url)
+        )
+        if (one.origin(), one.raw_path_qs) == (other.origin(), other.raw_path_qs):
+            raise InvalidUrl(
+                f"{PROGRESS_HEADER} and {CALLBACK_HEADER} are the same. Nothing but the result may"
+                " go there: use another URL, or leave it out."
+            )
+        return url
+
+    def _url(self, headers: CIMultiDictProxy[str], name: str) -> str | None:
+        values = headers.getall(name, [])
         if not values or not values[0].strip():
             return None
         if len(values) > 1:
-            raise InvalidUrl(f"The header {CALLBACK_HEADER} was sent {len(values)} times.")
+            raise InvalidUrl(f"The header {name} was sent {len(values)} times.")
         url = rewrite(check_url(values[0].strip()), self.callbacks.rewrite)
         self.policy.check_host(url.host or "")
         return values[0].strip()

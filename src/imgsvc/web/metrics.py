@@ -13,6 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from imgsvc import __version__
+from imgsvc.callbacks import PostOutcome, ProgressSender
 from imgsvc.jobs import JobBackend, Spool
 from imgsvc.providers import BreakerState, EditRouter
 from imgsvc.providers.pricing import NANO
@@ -20,10 +21,12 @@ from imgsvc.providers.pricing import NANO
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
-def make_registry(backend: JobBackend, spool: Spool, router: EditRouter) -> CollectorRegistry:
+def make_registry(
+    backend: JobBackend, spool: Spool, router: EditRouter, progress: ProgressSender
+) -> CollectorRegistry:
     """Return a registry with the figures of this service and of its process."""
     registry = CollectorRegistry()
-    registry.register(_Service(backend=backend, spool=spool, router=router))
+    registry.register(_Service(backend=backend, spool=spool, router=router, progress=progress))
     ProcessCollector(registry=registry)
     return registry
 
@@ -35,6 +38,7 @@ class _Service(Collector):
     backend: JobBackend
     spool: Spool
     router: EditRouter
+    progress: ProgressSender
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures as they are now."""
@@ -52,6 +56,7 @@ class _Service(Collector):
             "Callbacks still to be delivered, and callbacks given up",
             {"pending": stats.callbacks_pending, "dead": stats.callbacks_dead},
         )
+        yield _posts(self.progress)
         yield GaugeMetricFamily(
             "imgsvc_spool_bytes",
             "Bytes of disk that jobs and their record take up",
@@ -78,6 +83,17 @@ class _Service(Collector):
         yield _costs(self.router)
         yield _tokens(self.router)
         yield _breakers(self.router)
+
+
+def _posts(progress: ProgressSender) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "imgsvc_progress_posts",
+        "Progress callbacks that have ended, by how",
+        labels=["outcome"],
+    )
+    for outcome in PostOutcome:
+        family.add_metric([outcome], progress.posts[outcome])
+    return family
 
 
 def _calls(router: EditRouter) -> CounterMetricFamily:

@@ -68,6 +68,19 @@ SUBMIT_PARAMETERS: list[dict[str, Any]] = [
 ]
 """The headers of a request for a job."""
 
+PROGRESS_URL = {
+    "name": "progressUrl",
+    "in": "header",
+    "required": False,
+    "description": (
+        "Where to POST how far the batch is, at most every 10 seconds unless configured otherwise:"
+        " the fields of `progress` of the job, with `event`, `job_id` and `status`. Sent once each,"
+        " unsigned. Not the URL of the callback."
+    ),
+    "schema": {"type": "string", "format": "uri"},
+    "example": "https://example.com/progress/42",
+}
+
 SUBMIT_HEADERS: dict[str, Any] = {
     "Preference-Applied": _answered("What counts of `Prefer`.", "wait=30"),
     "Idempotent-Replayed": _answered("`true` if the key came with an earlier request.", "true"),

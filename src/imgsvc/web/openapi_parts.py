@@ -62,6 +62,7 @@ class Tool:
     refusals: tuple[type[ImgsvcError], ...]  # what may be answered at once, in place of 202
     preview: type[BaseModel] | None = None  # the answer to a dry run, if there can be one
     preview_examples: Examples = field(default_factory=dict)
+    headers: tuple[dict[str, Any], ...] = ()  # parameters that only this one has
 
     def operation(self, *, full: bool) -> dict[str, Any]:
         """Return the operation object.
@@ -79,7 +80,7 @@ class Tool:
             "summary": self.summary,
             "description": self.description,
             "tags": ["Tools"],
-            "parameters": SUBMIT_PARAMETERS if full else [CALLBACK_URL],
+            "parameters": [*SUBMIT_PARAMETERS, *self.headers] if full else [CALLBACK_URL],
             "requestBody": {
                 "required": True,
                 "content": json_content(self.request, self.request_examples),

@@ -35,6 +35,7 @@ from imgsvc.errors import (
 )
 from imgsvc.jobs.bodies import BatchCallback, ImageToBase64Callback, ImageToStorageCallback
 from imgsvc.web.batch_schemas import BatchRequest, DryRun
+from imgsvc.web.openapi_headers import PROGRESS_URL
 from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, Examples, Tool
 from imgsvc.web.schemas import ProcessImageRequest
 
@@ -270,6 +271,7 @@ TOOLS = (
             ),
         },
         refusals=(*_ANY_REFUSALS, BucketNotAllowed, TooManyDryRuns, *_STORAGE_REFUSALS),
+        headers=(PROGRESS_URL,),
         preview=DryRun,
         preview_examples={
             "dry_run": (

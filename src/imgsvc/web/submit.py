@@ -48,6 +48,7 @@ class _Submission:
         self.preferences = parse_prefer(request.headers.getall("Prefer", []))
         self.key = idempotency_key(request.headers)
         self.callback_url = self.context.intake.callback_url(request.headers)
+        self.progress_url: str | None = None  # only of a batch
 
     async def image(self, kind: JobKind) -> web.StreamResponse:
         """Accept an edit of one image, and answer."""
@@ -60,6 +61,9 @@ class _Submission:
     async def batch(self) -> web.StreamResponse:
         """Accept a batch, and answer; or tell what it would do, which needs no callback."""
         intake = self.context.intake
+        self.progress_url = intake.progress_url(
+            self.request.headers, callback_url=self.callback_url
+        )
         body = await intake.batch_request(self.request, dry_only=self._misses_callback)
         spec = await intake.batch_spec(body)
         if body.dry_run:
@@ -80,6 +84,7 @@ class _Submission:
             request_id=self.request[REQUEST_ID],
             client=self.request.remote or "unknown",
             callback_url=self.callback_url,
+            progress_url=self.progress_url,
             priority=order.priority,
             idempotency_key=self.key,
             digest=order.digest,

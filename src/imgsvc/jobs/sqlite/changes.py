@@ -35,8 +35,8 @@ MAX_EVENTS = 10_000
 
 _INSERT = """
 INSERT INTO jobs (id, kind, state, spec, client, priority, callback_url, callback_host, request_id,
-                  webhook_id, idempotency_key, digest, retry_of, accepted_at)
-VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+                  webhook_id, idempotency_key, digest, retry_of, accepted_at, progress_url)
+VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
 """
 
 
@@ -67,6 +67,7 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
             new.digest,
             new.retry_of,
             _now(),
+            new.progress_url,
         ),
     )
     job = _job(row)

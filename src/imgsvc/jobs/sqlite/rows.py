@@ -79,6 +79,7 @@ def to_job(row: sqlite3.Row) -> Job:
         callback_state=CallbackState(row["callback_state"]),
         callback_attempts=row["callback_attempts"],
         next_attempt_at=time_or_none(row["next_attempt_at"]),
+        progress_url=row["progress_url"],
     )
 
 

@@ -241,6 +241,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX jobs_by_retry ON jobs (retry_of) WHERE retry_of IS NOT NULL",
     ),
     _COUNTS,
+    ("ALTER TABLE jobs ADD COLUMN progress_url TEXT",),
 )
 """Statements that lead from version n to n + 1."""
 
