@@ -15,7 +15,7 @@ from imgsvc.errors import (
     StorageUnreachable,
 )
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.jobs import BlobFolder, batch, freezing
+from imgsvc.jobs import BlobFolder, batch_run, freezing
 from imgsvc.providers import EditRequest
 from jobs.batches import MANIFEST, Buckets, MakeEditor, counts, manifest, run
 from jobs.parts import ScriptedProvider, edited, files, hangs
@@ -70,7 +70,7 @@ async def test_an_output_that_cannot_be_stored_fails_alone(
 async def test_a_batch_stops_paying_for_results_that_cannot_be_stored(
     make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MAX_STORAGE_FAILURES", 3)
+    monkeypatch.setattr(batch_run, "MAX_STORAGE_FAILURES", 3)
     for name in "abcdefgh":
         buckets.add(f"input/{name}.png", PNG)
     refused = ("a_modified.png", "b_modified.png", *(f"{name}_modified.png" for name in "defgh"))
@@ -97,7 +97,7 @@ async def test_a_batch_stops_if_the_storage_is_away_but_not_if_it_denies_some_in
     monkeypatch: pytest.MonkeyPatch,
     error: type[StorageError],
 ) -> None:
-    monkeypatch.setattr(batch, "MAX_STORAGE_FAILURES", 3)
+    monkeypatch.setattr(batch_run, "MAX_STORAGE_FAILURES", 3)
     for name in "abcdefgh":
         buckets.add(f"input/{name}.png", PNG)
     buckets.denies = lambda _key: error()
