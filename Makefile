@@ -22,7 +22,7 @@ demo: $(VENV)/.runtime ## run the three tools end to end on this machine
 run: $(VENV)/.runtime ## run the server
 	$(BIN)/imgsvc serve
 
-test: $(VENV)/.dev ## run the tests (some 5 minutes on 2 cores)
+test: $(VENV)/.dev ## run the tests (under 4 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow" $(TWO_AT_A_TIME) $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the tests that take longer
