@@ -3,6 +3,7 @@
 from imgsvc.errors import JobNotRetryable
 from imgsvc.jobs.items import ItemState
 from imgsvc.jobs.models import Job
+from imgsvc.jobs.sqlite.item_rows import count_new
 from imgsvc.jobs.sqlite.writer import Transaction
 
 PORTION = 2000
@@ -26,15 +27,6 @@ WHERE seq NOT IN (?, ?)
 ORDER BY seq DESC LIMIT 1
 """
 """The newest batch that has gone on, or will, from where another one had come to."""
-
-_COUNT = """
-UPDATE batches SET (images, done) = (
-    SELECT count(*) FILTER (WHERE state <> 'skipped'),
-        count(*) FILTER (WHERE state NOT IN ('pending', 'skipped'))
-    FROM items WHERE job = ?
-) WHERE job = ?
-"""
-"""The triggers that count had no row until now. None has failed: those are pending again."""
 
 
 def check_again(tx: Transaction, former_id: str, seq: int) -> None:
@@ -88,7 +80,7 @@ def copy_portion(tx: Transaction, job: Job) -> bool:
             " SELECT ?, folder, last_key, is_listed FROM batches WHERE job = ?",
             (job.seq, former),
         )
-        tx.execute(_COUNT, (job.seq, job.seq))
+        count_new(tx, job.seq, after=0)
         return False
     some = "FROM items WHERE job = ? AND number > ? AND number <= ? AND"
     parameters = (job.seq, former, start, end, *_TO_DO_AGAIN)

@@ -7,6 +7,7 @@ from typing import Any
 
 from imgsvc.jobs.items import Item, ItemEnd, ItemState, Progress
 from imgsvc.jobs.models import Spent
+from imgsvc.jobs.sqlite.writer import Transaction
 from imgsvc.storage.keys import OutputName
 
 
@@ -45,6 +46,18 @@ def to_progress(row: sqlite3.Row) -> Progress:
         total=row["images"],
         total_is_final=bool(row["is_listed"]),
         rate=row["rate"],
+    )
+
+
+def count_new(tx: Transaction, seq: int, *, after: int) -> None:
+    """Count the items behind the one with this number in the row of their batch."""
+    tx.execute(
+        "UPDATE batches SET (images, done, failed) = ("
+        "  SELECT images + count(*) FILTER (WHERE state <> 'skipped'),"
+        "    done + count(*) FILTER (WHERE state NOT IN ('pending', 'running', 'skipped')),"
+        "    failed + count(*) FILTER (WHERE state IN ('failed', 'not_started'))"
+        "  FROM items WHERE items.job = batches.job AND number > ?) WHERE job = ?",
+        (after, seq),
     )
 
 

@@ -20,7 +20,14 @@ from imgsvc.jobs.items import (
 )
 from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.sqlite.again import copy_portion
-from imgsvc.jobs.sqlite.item_rows import decoded, encoded, end_values, to_item, to_progress
+from imgsvc.jobs.sqlite.item_rows import (
+    count_new,
+    decoded,
+    encoded,
+    end_values,
+    to_item,
+    to_progress,
+)
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 from imgsvc.storage.keys import BatchKeys
 
@@ -135,9 +142,10 @@ def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> 
     """Add what was listed; name the outputs of images."""
     _hold(tx, job)
     keys, taken = batch_keys(job, _batch(tx, job)["folder"]), _Taken(tx, job.seq)
-    [(number,)] = tx.execute(
+    [(before,)] = tx.execute(
         "SELECT coalesce(max(number), 0) FROM items WHERE job = ?", (job.seq,)
     ).fetchall()
+    number = before
     for each in found:
         number += 1
         output = keys.name(each.key, taken) if each.may_be_image else None
@@ -156,6 +164,7 @@ def add(tx: Transaction, job: Job, found: Sequence[Found], *, is_last: bool) -> 
                 each.error,
             ),
         )
+    count_new(tx, job.seq, after=before)
     last_key = encoded(found[-1].key) if found else None
     tx.execute(
         "UPDATE batches SET last_key = coalesce(?, last_key), is_listed = ?, got_on = 1"
@@ -211,7 +220,7 @@ def abandon(tx: Transaction, job: Job, error: str) -> bool:
 
 
 def progress(tx: Transaction, job_id: str) -> Progress | None:
-    """Return how far a batch is: triggers keep count in its row."""
+    """Return how far a batch is: its row keeps count."""
     row = tx.one("SELECT * FROM batches WHERE job = ?", (_seq(tx, job_id),))
     return None if row is None else to_progress(row)
 

@@ -177,7 +177,8 @@ CREATE TABLE items (
 ) WITHOUT ROWID
 """
 
-# A batch may have too many items to count them whenever somebody asks how far it is.
+# A batch may have too many items to count them whenever somebody asks how far it is. The trigger
+# is for those that end; new ones come many at a time, and are counted together.
 _COUNTS = (
     "ALTER TABLE batches ADD COLUMN images INTEGER NOT NULL DEFAULT 0",  # without what is skipped
     "ALTER TABLE batches ADD COLUMN done INTEGER NOT NULL DEFAULT 0",  # images that have ended
@@ -190,14 +191,6 @@ _COUNTS = (
             count(*) FILTER (WHERE state IN ('failed', 'not_started'))
         FROM items WHERE items.job = batches.job
     )
-    """,
-    """
-    CREATE TRIGGER item_added AFTER INSERT ON items BEGIN
-        UPDATE batches SET images = images + (NEW.state <> 'skipped'),
-            done = done + (NEW.state NOT IN ('pending', 'running', 'skipped')),
-            failed = failed + (NEW.state IN ('failed', 'not_started'))
-        WHERE job = NEW.job;
-    END
     """,
     """
     CREATE TRIGGER item_ended AFTER UPDATE OF state ON items
