@@ -15,8 +15,8 @@ def in_plain_words(finding: ErrorDetails) -> str:
 
 
 def _plain(bound: object) -> object:
-    """Return 0 for 0.0."""
-    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+    """Return 0 for 0.0, and 0.000001 for 1e-06."""
+    return f"{bound:f}".rstrip("0").removesuffix(".") if isinstance(bound, float) else bound
 
 
 _WHOLE = "should be a whole number"
@@ -42,6 +42,8 @@ _WORDS: Mapping[str, str] = {
     "date_from_datetime_inexact": _DAY,
     "list_type": "should be a list",
     "tuple_type": "should be a list",
+    "too_short": "should have {min_length} or more entries",
+    "too_long": "should have at most {max_length} entries",
     "dict_type": "should be a table",
     "less_than": "should be below {lt}",
     "less_than_equal": "should be {le} at most",

@@ -154,6 +154,12 @@ async def test_a_limit_that_is_no_sum_of_money_is_refused(
         assert [error["field"] for error in problem["errors"]] == ["max_cost_usd"]
 
 
+async def test_the_smallest_limit_is_told_as_it_is_written(remote: Caller) -> None:
+    _, problem = await remote.post(BATCH, {"prompt": "x", "max_cost_usd": 0})
+    [error] = problem["errors"]
+    assert error["message"] == "should be 0.000001 at least"
+
+
 async def test_the_budgets_of_the_configuration_hold_for_everybody(
     api: OpenAIStandin, make_settings: Callable[..., Settings]
 ) -> None:

@@ -57,8 +57,8 @@ def blob_keys(caller: Caller) -> set[str]:
 @pytest.mark.parametrize(
     ("fields", "name", "message"),
     [
-        ({"keys": []}, "keys", "at least 1"),
-        ({"keys": ["k"] * 10_001}, "keys", "at most 10000"),
+        ({"keys": []}, "keys", "should have 1 or more entries"),
+        ({"keys": ["k"] * 10_001}, "keys", "should have at most 10000 entries"),
         ({"keys": "a.png"}, "keys", "should be a list"),
         ({"keys": ["a.png", 7]}, "keys.1", "should be a text"),
         ({"keys": ["a.png", ["b.png"]]}, "keys.1", "should be a text"),
@@ -69,8 +69,8 @@ def blob_keys(caller: Caller) -> set[str]:
         ({"keys": ["a.png"], "include": ["*"]}, "body", "give keys or include, not both"),
         ({"keys": ["a.png"], "exclude": ["*"]}, "body", "give keys or exclude, not both"),
         ({"keys": ["a.png"], "since": "2026-11-25T00:00:00Z"}, "body", "give keys or since"),
-        ({"include": []}, "include", "at least 1"),
-        ({"include": ["*"] * 51}, "include", "at most 50"),
+        ({"include": []}, "include", "should have 1 or more entries"),
+        ({"include": ["*"] * 51}, "include", "should have at most 50 entries"),
         ({"include": ["x" * 201]}, "include.0", "at most 200"),
         ({"exclude": ["*.png", "[z-a]"]}, "exclude.1", "write a-z"),
         ({"since": "2026-11-25"}, "since", "must be a time with its offset"),
