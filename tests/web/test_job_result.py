@@ -152,6 +152,19 @@ async def test_a_failed_job_has_no_result(remote: Caller, standin: OpenAIStandin
     assert_problem(status, problem, "job_has_no_result")
 
 
+async def test_a_batch_without_a_manifest_leads_to_its_items(local: Caller) -> None:
+    (local.files / "output" / "blocked").touch()  # no folder can be here
+    body = {"prompt": "x", "input_prefix": "nothing/", "output_prefix": "blocked/"}
+    callback = await local.run(BATCH, body)
+    assert callback["status"] == "completed_with_errors"
+    assert callback["errors"]
+    status, problem = await result(local, callback["job_id"])
+    assert_problem(status, problem, "job_has_no_result")
+    items = f"/jobs/{callback['job_id']}/items"
+    assert items in problem["detail"]
+    assert await local.get(items) == (200, {"items": []})
+
+
 async def test_a_result_that_is_gone_from_the_disk_is_said_to_be_gone(local: Caller) -> None:
     callback = await local.run(TO_BASE64, PHOTO)
     job = await local.until(

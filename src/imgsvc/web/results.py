@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from imgsvc.errors import JobHasNoResult, JobNotFinished, ResultGone
 from imgsvc.jobs.blobs import BlobFolder
-from imgsvc.jobs.models import BlobRef, InlineResult, Job, StoredResult
+from imgsvc.jobs.models import BatchSpec, BlobRef, InlineResult, Job, StoredResult
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.answers import json_response
 
@@ -48,6 +48,11 @@ async def result_response(
             return json_response(view.model_dump())
         case InlineResult() as where if job.callback_body is not None:
             return await _stream(request, blobs.path(job.callback_body), where)
+    if isinstance(job.spec, BatchSpec):
+        raise JobHasNoResult(
+            "The batch has no manifest: its callback says why. What became of each object is"
+            f" at /jobs/{job.id}/items."
+        )
     raise JobHasNoResult
 
 
