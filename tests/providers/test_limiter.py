@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import pytest
@@ -27,6 +27,7 @@ class Caller:
     patience: float = inf  # seconds that it may wait
     work: float = 0.0  # seconds that it works
     cancelled_after: float | None = None  # seconds
+    gives_way: bool = False
     started: float | None = None
     ended: float | None = None
     left: float | None = None  # the queue, in whatever way
@@ -68,7 +69,9 @@ class Scene:
 
     async def _work(self, limiter: Limiter, caller: Caller) -> None:
         try:
-            async with limiter.turn(until=now() + caller.patience, check=nothing) as turn:
+            async with limiter.turn(
+                until=now() + caller.patience, check=nothing, gives_way=caller.gives_way
+            ) as turn:
                 turn.used = True
                 caller.started = caller.left = now()
                 assert turn.waited == caller.started - caller.at
@@ -122,6 +125,46 @@ def test_a_place_is_free_again_however_its_work_ended() -> None:
     one = Limits(max_in_flight=1)
     callers = [Caller(at=0, work=10, cancelled_after=4), Caller(at=1)]
     assert starts(limits=one, callers=callers) == [0, 4]
+
+
+# -- who gives way ------------------------------------------------------------------------
+
+
+def test_who_gives_way_does_so_for_three_and_then_goes() -> None:
+    one = Limits(max_in_flight=1)
+    many = [Caller(at=at, work=10, gives_way=True) for at in (0, 1, 2, 3)]
+    singles = [Caller(at=at, work=10) for at in (4, 5, 6, 7)]
+    assert starts(limits=one, callers=[*many, *singles]) == [0, 40, 60, 70, 10, 20, 30, 50]
+
+
+def test_one_that_comes_later_goes_first_also_if_the_other_waits_for_a_minute_to_pass() -> None:
+    callers = [Caller(at=0), Caller(at=1, gives_way=True), Caller(at=59)]
+    assert starts(limits=Limits(requests_per_minute=1), callers=callers) == [0, 120, 60]
+
+
+def test_the_turn_of_one_that_gives_up_before_it_comes_is_had_by_who_gave_way() -> None:
+    callers = [
+        Caller(at=0),
+        Caller(at=1, gives_way=True),
+        Caller(at=2, cancelled_after=50),
+    ]
+    assert starts(limits=Limits(requests_per_minute=1), callers=callers) == [0, 60, None]
+
+
+def test_who_gives_way_hears_when_others_come_that_make_it_too_late() -> None:
+    callers = [Caller(at=0), Caller(at=1, patience=100, gives_way=True), Caller(at=2)]
+    Scene(limits=Limits(requests_per_minute=1), callers=callers).play()
+    assert [(caller.started, caller.left) for caller in callers] == [(0, 0), (None, 2), (60, 60)]
+
+
+def test_those_who_give_way_are_reckoned_with_only_as_far_as_they_go_first() -> None:
+    many = [Caller(at=1, gives_way=True) for _ in range(9)]
+    singles = [Caller(at=2, patience=240) for _ in range(5)]
+    Scene(limits=Limits(requests_per_minute=1), callers=[Caller(at=0), *many, *singles]).play()
+    # Three, one of many, and then it is 300.
+    assert [caller.started for caller in singles] == [60, 120, 180, None, None]
+    assert [caller.left for caller in singles[3:]] == [2, 2]
+    assert [caller.started for caller in many[:3]] == [240, 300, 360]
 
 
 # -- held back ----------------------------------------------------------------------------
@@ -257,19 +300,25 @@ callers = st.builds(
     work=spans,
     cancelled_after=st.none() | spans,
 )
-scenes = st.builds(
-    Scene,
-    limits=st.builds(
-        Limits,
-        requests_per_minute=st.none() | st.integers(1, 4),
-        max_in_flight=st.none() | st.integers(1, 3),
-    ),
-    callers=st.lists(callers, max_size=12),
-    held_back=st.lists(st.tuples(moments, spans), max_size=2),
-)
+# Who gives way, and else does as it likes; and who waits as long as it takes.
+of_two_kinds = st.builds(replace, callers, gives_way=st.booleans())
+patient = st.builds(Caller, at=moments, work=spans, gives_way=st.booleans())
 
 
-@given(scenes)
+def scenes_of(callers: st.SearchStrategy[Caller]) -> st.SearchStrategy[Scene]:
+    return st.builds(
+        Scene,
+        limits=st.builds(
+            Limits,
+            requests_per_minute=st.none() | st.integers(1, 4),
+            max_in_flight=st.none() | st.integers(1, 3),
+        ),
+        callers=st.lists(callers, max_size=12),
+        held_back=st.lists(st.tuples(moments, spans), max_size=2),
+    )
+
+
+@given(scenes_of(of_two_kinds))
 def test_the_limits_hold_for_whoever_comes_waits_works_and_is_cancelled(scene: Scene) -> None:
     began = sorted(c.started for c in scene.play() if c.started is not None)
     a_minute, at_once = scene.limits.requests_per_minute, scene.limits.max_in_flight
@@ -284,7 +333,7 @@ def test_the_limits_hold_for_whoever_comes_waits_works_and_is_cancelled(scene: S
         assert not [at for at in began if when < at < when + seconds]
 
 
-@given(scenes)
+@given(scenes_of(callers))
 def test_nobody_waits_longer_than_the_limits_ask_for_and_nobody_is_passed(scene: Scene) -> None:
     came = sorted(scene.play(), key=lambda caller: caller.at)
     for place, caller in enumerate(came):
@@ -308,3 +357,35 @@ def test_nobody_waits_longer_than_the_limits_ask_for_and_nobody_is_passed(scene:
                 if c.started is not None and c.ended is not None and c.ended <= caller.started
             ]
         assert caller.started == max(reasons)
+
+
+@given(scenes_of(of_two_kinds))
+def test_neither_who_gives_way_nor_the_others_let_too_many_go_past(scene: Scene) -> None:
+    for caller in scene.play():
+        assert caller.left is not None
+        others: list[float] = []  # when those of the other kind began while this one waited
+        same: list[float] = []
+        for other in scene.callers:
+            if other.started is not None and other is not caller:
+                kind = same if other.gives_way is caller.gives_way else others
+                kind.append(other.started)
+        passed = sum(caller.at < at < caller.left for at in others)
+        turns = 1 + sum(caller.at <= at <= caller.left for at in same)
+        assert passed <= (3 * turns if caller.gives_way else 1 + (turns - 1) // 3)
+
+
+@given(scenes_of(patient), st.data())
+def test_nobody_is_refused_whose_turn_would_have_come_in_time(
+    scene: Scene, data: st.DataObject
+) -> None:
+    if not scene.play():
+        return
+    who = data.draw(st.integers(0, len(scene.callers) - 1))
+    patience = data.draw(spans) + 0.5  # else a turn can come at the very end, had or not
+    callers = [Caller(at=c.at, work=c.work, gives_way=c.gives_way) for c in scene.callers]
+    callers[who].patience = patience
+    replace(scene, callers=callers).play()
+    had = scene.callers[who].started
+    assert had is not None
+    in_time = had < callers[who].at + patience
+    assert (callers[who].started, callers[who].busy) == ((had, False) if in_time else (None, True))

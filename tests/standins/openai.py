@@ -69,6 +69,8 @@ class OpenAIStandin:
         self.calls: deque[Call] = deque(maxlen=remember)
         self.paths: list[str] = []
         self.arrived = asyncio.Event()  # set with every call
+        self.answering = asyncio.Event()  # while it is cleared, edits wait
+        self.answering.set()
         self.streams = Streams()
         self.given_up = asyncio.Event()  # set when a client does not wait for its answer
         self.objections: tuple[str, ...] = ()  # what moderation flags in every text
@@ -136,6 +138,7 @@ class OpenAIStandin:
         self.calls.append(call)
         self.arrived.set()
         try:
+            await self.answering.wait()
             await asyncio.sleep(self.latency)
             name = self._planned.popleft() if self._planned else self._always
             if name in FAILURES:

@@ -168,7 +168,9 @@ class EditRouter:
         provider, model = choice.provider, choice.model
         breaker, limiter = self._breaker(choice), self.limiters[provider.name]
         estimate = pricing.estimate(model, request)
-        async with limiter.turn(until=self._half_way(until), check=breaker.check) as turn:
+        async with limiter.turn(
+            until=self._half_way(until), check=breaker.check, gives_way=request.gives_way
+        ) as turn:
             paid = await account.reserve(provider.name, model.name, estimate)
             return await self._call(choice, request, until, turn, paid, observer)
 
