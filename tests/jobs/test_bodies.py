@@ -16,7 +16,8 @@ from imgsvc.jobs.bodies import (
     encode,
     unfinished,
 )
-from imgsvc.jobs.models import BatchSpec, ImageSpec, JobKind, JobState, Spent
+from imgsvc.jobs.models import BatchSpec, ImageSpec, JobKind, JobState
+from imgsvc.jobs.spent import Spent
 from jobs.parts import JOB_ID, batch_spec, image_spec, make_job
 
 MARK = '"result_image_base64":"'

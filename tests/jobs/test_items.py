@@ -11,7 +11,8 @@ import pytest
 from imgsvc.errors import JobNotFound, JobNotRetryable
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, ItemState, JobLost, Progress
-from imgsvc.jobs.models import Job, JobState, Outcome, Spent
+from imgsvc.jobs.models import Job, JobState, Outcome
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import again
 from imgsvc.jobs.sqlite.items import SqliteItems
 from jobs.backends import FAILED, IMPLEMENTATIONS, Open, accept, claim, finish, frozen, settle

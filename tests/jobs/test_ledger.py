@@ -22,7 +22,8 @@ from imgsvc.jobs.ledger import (
     UsageReport,
     UsageRow,
 )
-from imgsvc.jobs.models import Job, JobState, Spent
+from imgsvc.jobs.models import Job, JobState
+from imgsvc.jobs.spent import Spent
 from imgsvc.providers import Usage
 from jobs.backends import IMPLEMENTATIONS, Open, accept, claim, finish, finished, settle
 from jobs.calls import DAY, NOON, new_call

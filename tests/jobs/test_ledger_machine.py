@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.ledger import Bill, Grouping, Limits, NewCall, UsageFilter, UsageRow
-from imgsvc.jobs.models import Job, Spent
+from imgsvc.jobs.models import Job
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import SqliteConfig
 from jobs.backends import accept
 from jobs.calls import DAY, NOON, new_call

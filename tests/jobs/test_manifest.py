@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imgsvc.jobs.items import Item, ItemEnd, ItemState
 from imgsvc.jobs.manifest import COLUMNS, csv_parts, json_parts, looks_like_image, row
-from imgsvc.jobs.models import Spent
+from imgsvc.jobs.spent import Spent
 from jobs.rows import item
 
 PROCESSED, FALLBACK = ItemState.PROCESSED, ItemState.FALLBACK_LOCAL

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from imgsvc.jobs.items import ItemEnd, ItemState, Progress
 from imgsvc.jobs.ledger import Bill, Limits
-from imgsvc.jobs.models import BatchSpec, CallbackState, JobFilter, JobState, Spent
+from imgsvc.jobs.models import BatchSpec, CallbackState, JobFilter, JobState
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import SqliteConfig
 from imgsvc.web.job_view import job_view
 from jobs.backends import accept, claim

@@ -21,7 +21,8 @@ from imgsvc.jobs.ledger import (
     UsageFilter,
     UsageRow,
 )
-from imgsvc.jobs.models import Job, Spent
+from imgsvc.jobs.models import Job
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import SqliteConfig
 from imgsvc.providers import ProviderCall, Reservation
 from jobs.backends import accept

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback, encode
 from imgsvc.jobs.items import Item, ItemState
-from imgsvc.jobs.models import JobState, Spent
+from imgsvc.jobs.models import JobState
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.summary import Summary
 from jobs.parts import JOB_ID, batch_spec, make_job
 from jobs.rows import STOPPED, item, sums

@@ -153,7 +153,7 @@ async def test_a_reader_is_told_how_soon_to_come_again(remote: Caller) -> None:
 async def test_events_that_were_removed_are_told_as_a_gap(
     local: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imgsvc.jobs.sqlite.changes.MAX_EVENTS", 10)
+    monkeypatch.setattr("imgsvc.jobs.sqlite.events.MAX_EVENTS", 10)
     job_id = await accepted(local, PHOTO)
     end = (await story(local, job_id))[-1].id
     for done in range(1, 21):

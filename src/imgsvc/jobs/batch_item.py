@@ -27,8 +27,9 @@ from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.items import Item, ItemEnd, ItemState
 from imgsvc.jobs.manifest import looks_like_image, shown
 from imgsvc.jobs.metadata import result_metadata
-from imgsvc.jobs.models import BatchSpec, Job, Spent
+from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.selection import buckets_of
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
 from imgsvc.killpoints import KillPoint, around

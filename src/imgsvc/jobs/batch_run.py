@@ -24,9 +24,10 @@ from imgsvc.jobs.bodies import MAX_ERROR_LINES
 from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, Items, ItemState, JobLost
 from imgsvc.jobs.manifest import shown
-from imgsvc.jobs.models import BatchSpec, Job, Spent
+from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.progress import ProgressTeller, RateMeter
 from imgsvc.jobs.selection import Selector
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.stopping import JobStopping, unless
 from imgsvc.jobs.story import Story
 from imgsvc.jobs.summary import Summary

@@ -10,7 +10,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgsvc.errors import JobCancelled, ProviderRefusedContent, describe
-from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState, Outcome, Spent
+from imgsvc.jobs.models import BatchSpec, Job, JobKind, JobState, Outcome
+from imgsvc.jobs.spent import Spent
 
 MAX_ERROR_LINES = 20
 """How many lines a batch callback's `errors` holds; the manifest holds all."""

@@ -10,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from imgsvc.jobs.models import Job, Spent
+from imgsvc.jobs.models import Job
+from imgsvc.jobs.spent import Spent
 
 
 class ItemState(StrEnum):

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from imgsvc.errors import BudgetSpent, PriceUnknown
 from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.ledger import Bill, Budget, Ledger, Limits, NewCall, Shortage
-from imgsvc.jobs.models import BatchSpec, Job, Spent
+from imgsvc.jobs.models import BatchSpec, Job
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.upkeep import utc_now
 from imgsvc.providers import ProviderCall
 from imgsvc.providers.pricing import in_nano, in_usd

@@ -6,8 +6,9 @@ import pybase64
 
 from imgsvc.imaging.thumbnail import EncodedThumbnail
 from imgsvc.jobs.backend import JobBackend
-from imgsvc.jobs.models import EventType, Spent
+from imgsvc.jobs.models import EventType
 from imgsvc.jobs.spending import JobAccount
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.thumbnails import Thumbnailer, ThumbnailOrder
 from imgsvc.providers import LOCAL, EditResult, PartialImage, ProviderCall, ProviderRetry
 

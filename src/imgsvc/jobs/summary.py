@@ -8,7 +8,8 @@ from imgsvc.errors import JobCancelled, describe
 from imgsvc.jobs.bodies import MAX_ERROR_LINES, BatchCallback
 from imgsvc.jobs.items import ItemState, ItemSums
 from imgsvc.jobs.manifest import shown
-from imgsvc.jobs.models import Job, JobState, Spent
+from imgsvc.jobs.models import Job, JobState
+from imgsvc.jobs.spent import Spent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,6 +31,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.sqlite import changes, queries
+from imgsvc.jobs.sqlite.events import add_event
 from imgsvc.jobs.sqlite.hand_out import RETRY
 from imgsvc.jobs.sqlite.items import SqliteItems, forget_portion
 from imgsvc.jobs.sqlite.ledger import SqliteLedger, lose_track
@@ -202,7 +203,7 @@ class SqliteBackend:
         """Add to the job's story without waiting for the disk."""
 
         def run(tx: Transaction) -> None:
-            changes.add_event(tx, changes.get(tx, job_id).seq, kind, data)
+            add_event(tx, changes.get(tx, job_id).seq, kind, data)
             tx.on_commit(lambda: self._memory.tell(job_id))
 
         self._database.submit(run).add_done_callback(_log_loss)

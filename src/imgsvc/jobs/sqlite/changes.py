@@ -6,9 +6,9 @@ so that of two that race one finds nothing to change.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from yarl import URL
@@ -27,11 +27,9 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.moves import callback_sources, sources
 from imgsvc.jobs.sqlite import again, items
-from imgsvc.jobs.sqlite.rows import dump_blob, dump_data, dump_outcome, dump_spec, to_job
+from imgsvc.jobs.sqlite.events import add_event, next_number, now
+from imgsvc.jobs.sqlite.rows import dump_blob, dump_outcome, dump_spec, to_job
 from imgsvc.jobs.sqlite.writer import Transaction
-
-MAX_EVENTS = 10_000
-"""Events that are kept of one job; beyond that the oldest of its items go."""
 
 _INSERT = """
 INSERT INTO jobs (id, kind, state, spec, client, priority, callback_url, callback_host, request_id,
@@ -66,7 +64,7 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
             new.idempotency_key,
             new.digest,
             new.retry_of,
-            _now(),
+            now(),
             new.progress_url,
         ),
     )
@@ -84,7 +82,7 @@ def start(tx: Transaction, job_id: str) -> Job | None:
     row = tx.one(
         "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ?"
         f" WHERE id = ? AND state IN {_among(sources(JobState.RUNNING))} RETURNING *",
-        (_now(), job_id),
+        (now(), job_id),
     )
     if row is None:
         return None
@@ -164,7 +162,7 @@ def record_delivery(
     if row is None:
         return None
     job = to_job(row)
-    kept = replace(attempt, number=_next_number(tx, "attempts", job.seq))
+    kept = replace(attempt, number=next_number(tx, "attempts", job.seq))
     tx.execute(
         "INSERT INTO attempts (job, number, at, duration, verdict, status, error, answer)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -200,25 +198,11 @@ def redeliver(tx: Transaction, job_id: str) -> tuple[Job, CallbackState]:
     row = tx.one(
         "UPDATE jobs SET callback_state = 'pending', callback_attempts = 0, next_attempt_at = ?"
         " WHERE id = ? RETURNING *",
-        (_now(), job_id),
+        (now(), job_id),
     )
     job = _job(row)
     add_event(tx, job.seq, EventType.CALLBACK_REDELIVERED, {})
     return job, former
-
-
-def add_event(tx: Transaction, seq: int, kind: EventType, data: Mapping[str, Any]) -> None:
-    """Add to the story of the job with this `seq`."""
-    number = _next_number(tx, "events", seq)
-    tx.execute(
-        "INSERT INTO events (job, number, type, at, data) VALUES (?, ?, ?, ?, ?)",
-        (seq, number, kind, _now(), dump_data(dict(data))),
-    )
-    if number > MAX_EVENTS:
-        tx.execute(
-            "DELETE FROM events WHERE job = ? AND number = ? AND type = 'item_done'",
-            (seq, number - MAX_EVENTS),
-        )
 
 
 def forget(tx: Transaction, before: datetime, limit: int) -> tuple[list[str], list[CallbackState]]:
@@ -266,7 +250,7 @@ def _end(outcome: Outcome, callback: Frozen) -> tuple[Any, ...]:
         outcome.state,
         dump_outcome(outcome),
         dump_blob(callback.body),
-        _now(),
+        now(),
         callback.due_at.timestamp(),
     )
 
@@ -283,11 +267,6 @@ def _ended(tx: Transaction, row: Any, outcome: Outcome) -> Job:
     return job
 
 
-def _next_number(tx: Transaction, table: str, seq: int) -> int:
-    row = tx.one(f"SELECT max(number) AS newest FROM {table} WHERE job = ?", (seq,))
-    return 1 if row is None or row["newest"] is None else int(row["newest"]) + 1
-
-
 def _job(row: Any) -> Job:
     if row is None:
         raise AssertionError("RETURNING gives the row that was written")
@@ -301,8 +280,3 @@ def _among(states: Sequence[str]) -> str:
 def _authority(url: str) -> str:
     parsed = URL(url)
     return f"{parsed.host}:{parsed.port}"
-
-
-def _now() -> float:
-    # In whole microseconds, as datetime has it: what was read can be asked for again.
-    return datetime.now(UTC).timestamp()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imgsvc.jobs.items import Item, ItemEnd, ItemState, Progress
-from imgsvc.jobs.models import Spent
+from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite.writer import Transaction
 from imgsvc.storage.keys import OutputName
 

@@ -19,8 +19,8 @@ from imgsvc.jobs.models import (
     JobSpec,
     JobState,
     Outcome,
-    Spent,
 )
+from imgsvc.jobs.spent import Spent
 
 _IMAGE_SPEC = TypeAdapter(ImageSpec)
 _BATCH_SPEC = TypeAdapter(BatchSpec)
