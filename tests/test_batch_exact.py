@@ -136,6 +136,9 @@ async def test_a_batch_is_exact_after_a_kill_and_pays_for_nothing_that_is_stored
     assert rows["notes.txt"]["state"] == "skipped"
     edits = Counter(call.image.filename for call in standin.calls)
     assert sum(edits.values()) <= IMAGES + 1 + concurrency
+    costs = [row["cost_usd"] for row in rows.values() if "cost_usd" in row]
+    assert sum(costs) == pytest.approx(body["cost_usd"])
+    assert any("cost_unknown" in row for row in rows.values()) == ("cost_unknown" in body)
     if (point, side, concurrency) == (KillPoint.RESULT_STORED, "after", 1):
         assert set(edits.values()) == {1}
 

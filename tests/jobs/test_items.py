@@ -11,11 +11,13 @@ import pytest
 from imgsvc.errors import JobNotFound, JobNotRetryable
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, ItemState, JobLost, Progress
+from imgsvc.jobs.ledger import Bill, Limits
 from imgsvc.jobs.models import Job, JobState, Outcome
 from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import again
 from imgsvc.jobs.sqlite.items import SqliteItems
 from jobs.backends import FAILED, IMPLEMENTATIONS, Open, accept, claim, finish, frozen, settle
+from jobs.calls import new_call
 from jobs.parts import batch_spec
 
 DONE = ItemEnd(
@@ -95,6 +97,35 @@ async def test_an_end_is_kept_whole_and_only_once(backend: JobBackend) -> None:
     [item] = await items(backend, job)
     assert item.end == DONE
     assert (item.attempts, item.output) == (1, f"output/{job.id}/a_modified")
+
+
+async def test_what_was_spent_before_a_crash_is_added_to_what_the_last_attempt_costs(
+    open_it: Open, tmp_path: Path
+) -> None:
+    async with open_it(tmp_path) as backend:
+        job = await begin(backend)
+        await backend.items.add(job, found("a.png", "b.png", "c.png"), is_last=True)
+        for number in (1, 2):
+            await backend.items.take(job)
+            calls = [new_call(job, item=number) for _ in range(2)]
+            for call in calls:
+                await backend.ledger.reserve(call, Limits())
+            backend.ledger.settle(calls[0].id, Bill(cost=5))
+    async with open_it(tmp_path) as backend:
+        job = (await claim(backend, job)).job
+        before = Spent(calls=2, cost=5, unknown_calls=1)
+        taken = [await backend.items.take(job) for _ in range(3)]
+        assert [item.end.spent for item in taken if item] == [before, before, Spent()]
+        await backend.items.end(job, 1, DONE)
+        call = new_call(job, item=2)
+        await backend.ledger.reserve(call, Limits())
+        backend.ledger.settle(call.id, Bill(cost=7))
+        assert await finish(backend, job, FAILED)  # without having ended the second one
+        assert [item.end.spent for item in await items(backend, job)] == [
+            Spent(calls=4, cost=8, unknown_calls=2),
+            Spent(calls=3, cost=12, unknown_calls=1),
+            Spent(),
+        ]
 
 
 async def test_outputs_are_named_over_all_portions_of_the_listing(backend: JobBackend) -> None:

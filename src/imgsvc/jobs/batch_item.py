@@ -29,6 +29,7 @@ from imgsvc.jobs.manifest import looks_like_image, shown
 from imgsvc.jobs.metadata import result_metadata
 from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.selection import buckets_of
+from imgsvc.jobs.spending import ItemAccount
 from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.stopping import unless_cancelled
 from imgsvc.jobs.story import Story
@@ -126,7 +127,7 @@ class ItemEditor:
                         fallback_allowed=spec.fallback_allowed,
                         until=until,
                         observer=story,
-                        account=story.account,
+                        account=ItemAccount(account=story.account, item=item.number),
                     )
 
     async def _scratch(self, data: bytes, stack: AsyncExitStack) -> Path:
@@ -179,7 +180,7 @@ class ItemEditor:
             found = await self.storage.stat(bucket, key)
             if found is not None and _is_of(found.metadata, job, item):
                 log.info("item_found_stored", key=shown(item.key))
-                return _end_of(key, found)
+                return _end_of(item, key, found)
         return None
 
 
@@ -188,11 +189,11 @@ def _is_of(metadata: Mapping[str, str], job: Job, item: Item) -> bool:
     return mine.items() <= metadata.items()
 
 
-def _end_of(key: str, found: ObjectStat) -> ItemEnd:
+def _end_of(item: Item, key: str, found: ObjectStat) -> ItemEnd:
     told = {name: unquote(value) for name, value in found.metadata.items()}
     provider, reason = told.get("provider", LOCAL), told.get("fallback-reason")
-    # Nobody has noted what its calls cost.
-    is_free = provider == LOCAL and reason is None
+    # An earlier version did not note which item a call was for.
+    is_noted = item.end.spent.calls > 0 or (provider == LOCAL and reason is None)
     return ItemEnd(
         state=_state(provider, is_fallback=told.get("fallback") == "true"),
         output_key=key,
@@ -200,7 +201,7 @@ def _end_of(key: str, found: ObjectStat) -> ItemEnd:
         model=told.get("model"),
         fallback_reason=reason,
         bytes=found.size,
-        spent=Spent() if is_free else Spent().plus(None),
+        spent=Spent() if is_noted else Spent().plus(None),
     )
 
 

@@ -105,7 +105,8 @@ class ItemEnd:
     error: str | None = None
     bytes: int | None = None  # of the output
     seconds: float = 0.0
-    spent: Spent = field(default_factory=Spent)  # by the attempt that ended it
+    # By the attempt that ended it; as it is read, by all attempts that have ended.
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

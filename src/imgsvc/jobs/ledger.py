@@ -48,6 +48,7 @@ class NewCall:
     model: str
     estimate: int  # the most it will cost; 0 also if nobody can tell
     at: datetime  # in UTC: its day is the one that pays
+    item: int | None = None  # of a batch: the number of the one that it is for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

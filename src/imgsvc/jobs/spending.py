@@ -70,8 +70,10 @@ class JobAccount:
             day=_limit(budgets.day_usd),
         )
 
-    async def reserve(self, provider: str, model: str, estimate: int | None) -> "_Reservation":
-        """Set money aside for one call. Raises BudgetSpent.
+    async def reserve(
+        self, provider: str, model: str, estimate: int | None, *, item: int | None = None
+    ) -> "_Reservation":
+        """Set money aside for one call; `item` of a batch needs it. Raises BudgetSpent.
 
         While the disk refuses it waits: a call that is not recorded is not made.
         """
@@ -80,6 +82,7 @@ class JobAccount:
         call = NewCall(
             id=uuid4().hex,
             job_id=self.job.id,
+            item=item,
             provider=provider,
             model=model,
             estimate=estimate or 0,
@@ -133,6 +136,18 @@ class JobAccount:
             is_final=of_batch or self.budgets.when_spent is WhenSpent.FAIL,
             freed=settlement if shortage.may_pass(call.estimate) else None,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemAccount:
+    """Pays for the calls of one item of a batch, out of the batch's account."""
+
+    account: JobAccount
+    item: int
+
+    async def reserve(self, provider: str, model: str, estimate: int | None) -> "_Reservation":
+        """Set money aside for one call. Raises BudgetSpent."""
+        return await self.account.reserve(provider, model, estimate, item=self.item)
 
 
 _WORDS = {

@@ -62,7 +62,7 @@ def count_new(tx: Transaction, seq: int, *, after: int) -> None:
 
 
 def end_values(end: ItemEnd) -> Mapping[str, Any]:
-    """Return the columns that tell how an item ended."""
+    """Return the columns that tell how an item ended, but for what was spent on it."""
     return {
         "state": end.state,
         "output_key": end.output_key,
@@ -74,9 +74,6 @@ def end_values(end: ItemEnd) -> Mapping[str, Any]:
         "error": end.error,
         "bytes": end.bytes,
         "seconds": end.seconds,
-        "calls": end.spent.calls,
-        "cost": end.spent.cost,
-        "unknown_calls": end.spent.unknown_calls,
     }
 
 

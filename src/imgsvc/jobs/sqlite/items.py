@@ -197,9 +197,11 @@ def end_item(tx: Transaction, job: Job, number: int, end: ItemEnd, rate: float |
     _hold(tx, job)
     values = end_values(end)
     changes = ", ".join(f"{name} = ?" for name in values)
+    spent = end.spent
     tx.execute(
-        f"UPDATE items SET {changes} WHERE job = ? AND number = ? AND state = 'running'",
-        (*values.values(), job.seq, number),
+        f"UPDATE items SET {changes}, calls = calls + ?, cost = cost + ?,"
+        " unknown_calls = unknown_calls + ? WHERE job = ? AND number = ? AND state = 'running'",
+        (*values.values(), spent.calls, spent.cost, spent.unknown_calls, job.seq, number),
     )
     tx.execute("UPDATE batches SET got_on = 1, rate = ? WHERE job = ?", (rate, job.seq))
     return to_progress(_batch(tx, job))
@@ -221,6 +223,7 @@ def abandon(tx: Transaction, job: Job, error: str) -> bool:
 
 def put_back(tx: Transaction, seq: int, *, orderly: bool) -> None:
     """Make pending again what the lost worker of a batch had in work."""
+    _add_up_calls(tx, seq)
     tx.execute(
         "UPDATE items SET state = 'pending', interruptions = interruptions + ?"
         " WHERE job = ? AND state = 'running'",
@@ -230,11 +233,23 @@ def put_back(tx: Transaction, seq: int, *, orderly: bool) -> None:
 
 def close(tx: Transaction, seq: int, error: str | None) -> None:
     """End what a job has left that ended without its batch."""
+    _add_up_calls(tx, seq)
     tx.execute(
         "UPDATE items SET error = ?,"
         " state = CASE state WHEN 'pending' THEN 'not_started' ELSE 'failed' END"
         " WHERE job = ? AND state IN ('pending', 'running')",
         (error, seq),
+    )
+
+
+def _add_up_calls(tx: Transaction, seq: int) -> None:
+    """Note what was spent on items whose attempt was cut off: nobody else will."""
+    tx.execute(
+        "UPDATE items SET (calls, cost, unknown_calls) = ("
+        " SELECT count(*), coalesce(sum(cost), 0), count(*) FILTER (WHERE state <> 'settled')"
+        " FROM calls WHERE calls.job = items.job AND calls.item = items.number)"
+        " WHERE job = ? AND state = 'running'",
+        (seq,),
     )
 
 

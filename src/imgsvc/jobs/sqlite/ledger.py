@@ -99,11 +99,12 @@ def reserve(tx: Transaction, call: NewCall, limits: Limits) -> Shortage | None:
             if shortage.spent + call.estimate > shortage.limit:
                 return replace(shortage, under_way=_under_way(tx, shortage.budget, job, day))
     row = tx.one(
-        "INSERT INTO calls (id, job, day, provider, model, started, state, estimate)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?) RETURNING *",
+        "INSERT INTO calls (id, job, item, day, provider, model, started, state, estimate)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'reserved', ?) RETURNING *",
         (
             call.id,
             job["seq"],
+            call.item,
             day,
             call.provider,
             call.model,

@@ -235,6 +235,11 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     _COUNTS,
     ("ALTER TABLE jobs ADD COLUMN progress_url TEXT",),
+    (
+        "ALTER TABLE calls ADD COLUMN item INTEGER",  # its number; NULL: the job is no batch
+        "DROP INDEX calls_by_job",
+        "CREATE INDEX calls_by_item ON calls (job, item)",
+    ),
 )
 """Statements that lead from version n to n + 1."""
 
