@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgsvc.jobs import manifest
 from imgsvc.jobs.items import Item, ItemEnd, ItemState
 from imgsvc.jobs.manifest import COLUMNS, csv_parts, json_parts, looks_like_image, row
 from imgsvc.jobs.spent import Spent
@@ -175,3 +176,18 @@ def test_the_extension_says_whether_a_name_speaks_for_an_image(
 @given(st.text())
 def test_any_name_can_be_asked_about(key: str) -> None:
     assert looks_like_image(f"folder/x.{key}") in {True, False, None}
+
+
+async def test_a_table_makes_each_row_once_however_many_columns_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Item] = []
+
+    def count(each: Item) -> dict[str, Any]:
+        made.append(each)
+        return row(each)
+
+    monkeypatch.setattr(manifest, "row", count)
+    rows = [item(PROCESSED, "a.png"), item(FAILED, "b.png"), item(SKIPPED, "c.txt")]
+    assert len(await table(rows)) == 3
+    assert made == rows

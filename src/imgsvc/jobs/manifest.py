@@ -93,7 +93,8 @@ async def csv_parts(rows: Rows) -> AsyncGenerator[bytes]:
     """
     yield _csv([COLUMNS])
     async for items in rows:
-        yield _csv([[_cell(row(item).get(name)) for name in COLUMNS] for item in items])
+        made = map(row, items)
+        yield _csv([[_cell(fields.get(name)) for name in COLUMNS] for fields in made])
 
 
 async def write_file(path: Path, parts: AsyncGenerator[bytes]) -> None:
