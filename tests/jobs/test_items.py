@@ -15,6 +15,7 @@ from imgsvc.jobs.ledger import Bill, Limits
 from imgsvc.jobs.models import Job, JobState, Outcome
 from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import again
+from imgsvc.jobs.sqlite import items as sqlite_items
 from imgsvc.jobs.sqlite.items import SqliteItems
 from jobs.backends import FAILED, IMPLEMENTATIONS, Open, accept, claim, finish, frozen, settle
 from jobs.calls import new_call
@@ -314,12 +315,16 @@ async def test_progress_is_known_at_any_time_and_its_rate_until_the_worker_is_lo
 # -- the end of the job ----------------------------------------------------------------------
 
 
-async def test_a_job_that_ends_without_its_batch_leaves_no_item_open(backend: JobBackend) -> None:
+@pytest.mark.parametrize("portion", [1, 2, 3, 100])
+async def test_a_job_that_ends_without_its_batch_leaves_no_item_open(
+    backend: JobBackend, monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    monkeypatch.setattr(sqlite_items, "PORTION", portion)
     job = await begin(backend)
-    await backend.items.add(job, found("a.png", "b.png"), is_last=False)
+    await backend.items.add(job, found("a.png", "b.png", "c.png"), is_last=False)
     await backend.items.take(job)
-    await finish(backend, job, FAILED)
-    assert await states(backend, job) == ["failed", "not_started"]
+    assert await finish(backend, job, FAILED)
+    assert await states(backend, job) == ["failed", "not_started", "not_started"]
     assert {item.end.error for item in await items(backend, job)} == {FAILED.error}
 
 

@@ -165,13 +165,17 @@ class SqliteBackend:
     async def finish(self, job_id: str, token: int, outcome: Outcome, callback: Frozen) -> bool:
         """Fix the outcome and the callback's body together."""
 
-        def run(tx: Transaction) -> bool:
+        def run(tx: Transaction) -> bool | None:
+            if changes.close_portion(tx, job_id, token, outcome.error):
+                return None  # others may go first
             job = changes.finish(tx, job_id, token, outcome, callback)
             if job is not None:
                 tx.on_commit(lambda: self._memory.ended(job, JobState.RUNNING))
             return job is not None
 
-        return await self._database.call(run)
+        while (won := await self._database.call(run)) is None:
+            pass
+        return won
 
     async def put_back(self, job_id: str, token: int) -> None:
         """Queue a job again that has stopped in an orderly way."""

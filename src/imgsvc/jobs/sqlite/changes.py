@@ -90,10 +90,18 @@ def start(tx: Transaction, job_id: str) -> Job | None:
     return to_job(row)
 
 
+def close_portion(tx: Transaction, job_id: str, token: int, error: str | None) -> bool:
+    """End some items of a job that this worker holds; say whether there is more."""
+    held = tx.one(
+        "SELECT seq FROM jobs WHERE id = ? AND attempt = ? AND state = 'running'", (job_id, token)
+    )
+    return held is not None and items.close_portion(tx, held["seq"], error)
+
+
 def finish(
     tx: Transaction, job_id: str, token: int, outcome: Outcome, callback: Frozen
 ) -> Job | None:
-    """End a job that this worker holds."""
+    """End a job that this worker holds, whose items have all ended."""
     row = tx.one(
         f"UPDATE jobs SET {_END} WHERE id = ? AND attempt = ? AND state = 'running' RETURNING *",
         (*_end(outcome, callback), job_id, token),
@@ -257,7 +265,6 @@ def _end(outcome: Outcome, callback: Frozen) -> tuple[Any, ...]:
 
 def _ended(tx: Transaction, row: Any, outcome: Outcome) -> Job:
     job = to_job(row)
-    items.close(tx, job.seq, outcome.error)
     if not job.spec.keeps_blobs(outcome.state):
         tx.execute("DELETE FROM blobs WHERE job = ?", (job.seq,))
     if job.callback_body is not None:
