@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from imgsvc.errors import BucketNotAllowed, PayloadLost, StorageAccessDenied
+from imgsvc.errors import (
+    BucketNotAllowed,
+    PayloadLost,
+    StorageAccessDenied,
+    StorageUnreachable,
+)
 from imgsvc.imaging.encoded import EncodedImage
 from imgsvc.jobs import BlobFolder
 from imgsvc.jobs.models import BlobRef
@@ -170,6 +175,28 @@ async def test_a_look_up_that_fails_is_an_item_that_failed_and_the_batch_goes_on
     body = await run(make_editor(storage=storage), keys=keys, input_prefix="")
     assert counts(body) == (3, 2, 0, 1)
     assert body["errors"][0].startswith("b.png: StorageAccessDenied: ")
+
+
+async def test_a_storage_that_is_away_is_not_asked_for_each_of_very_many_keys(
+    make_editor: MakeEditor, buckets: Buckets, blobs: BlobFolder
+) -> None:
+    fill(buckets, "000.png", "001.png")
+    asked = 0
+
+    class Away(Buckets):
+        async def stat(self, bucket: str, key: str) -> ObjectStat | None:
+            nonlocal asked
+            asked += 1
+            if key > "001.png":
+                raise StorageUnreachable
+            return await super().stat(bucket, key)
+
+    storage = Away(buckets.input.parent, FilesystemConfig())
+    keys = await listed(blobs, *[f"{n:03}.png" for n in range(500)])
+    body = await run(make_editor(storage=storage), keys=keys, input_prefix="")
+    assert (body["status"], counts(body)) == ("completed_with_errors", (2, 2, 0, 0))
+    assert body["errors"][0].startswith("keys: StorageUnreachable: ")
+    assert asked <= 2 * AT_ONCE
 
 
 async def test_a_batch_of_named_images_goes_on_where_it_was(

@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from imgsvc.errors import BucketNotAllowed, ObjectNotFound, PayloadLost, StorageError, describe
+from imgsvc.errors import (
+    BucketNotAllowed,
+    ObjectNotFound,
+    PayloadLost,
+    StorageError,
+    StorageUnreachable,
+    describe,
+)
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.globs import Globs
 from imgsvc.jobs.items import Found
@@ -58,7 +65,11 @@ def buckets_of(spec: BatchSpec, config: StorageConfig) -> Buckets:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selector:
-    """Finds the objects of batches."""
+    """Finds the objects of batches.
+
+    A named object that cannot be had is found with the reason, unless it is that the storage
+    is away: ten thousand of them would be waited for one after the other.
+    """
 
     storage: Storage
     config: StorageConfig
@@ -139,6 +150,8 @@ class Selector:
             stat = await self.storage.stat(bucket, key)
             if stat is None:
                 raise ObjectNotFound
+        except StorageUnreachable:
+            raise
         except StorageError as exc:
             # It is no less an item of the batch: one that has failed.
             now = datetime.now(UTC)
