@@ -60,6 +60,31 @@ async def test_patterns_say_what_is_an_item_at_all(
     }
 
 
+async def test_others_get_their_turn_while_a_page_of_the_listing_is_matched(
+    buckets: Buckets, blobs: BlobFolder
+) -> None:
+    names = [f"input/{'a' * 40}{n:03}.txt" for n in range(200)]  # one page
+    fill(buckets, *names)
+    spec = batch_spec(include=("**", *(f"**{n:02}{'?' * 16}" for n in range(20))))
+    selector = Selector(storage=buckets, config=FilesystemConfig(), blobs=blobs)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    async for found in selector.objects(spec):
+        if found.key == names[0]:
+            turns = 0  # from here on the page is in memory
+        if found.key == names[-1]:
+            break
+    others.cancel()
+    assert turns >= len(names) // 2 - 1
+
+
 async def test_a_long_path_is_matched_beside_the_event_loop(
     make_editor: MakeEditor, buckets: Buckets
 ) -> None:

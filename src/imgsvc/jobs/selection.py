@@ -171,12 +171,18 @@ class _Patterns:
         self._include = Globs(spec.include) if spec.include else None
         self._exclude = Globs(spec.exclude) if spec.exclude else None
         self._size = sum(map(len, spec.include + spec.exclude))
+        self._work = 0  # since others had a turn, in the unit of _QUICK
 
     async def take(self, path: str) -> bool:
         """Tell whether a path is taken."""
-        if self._size * len(path) <= _QUICK:
-            return self._takes(path)
-        return await asyncio.to_thread(self._takes, path)
+        work = self._size * len(path)
+        if work > _QUICK:
+            return await asyncio.to_thread(self._takes, path)
+        self._work += work
+        if self._work > _QUICK:
+            self._work = work
+            await asyncio.sleep(0)  # a page of the listing comes without one
+        return self._takes(path)
 
     def _takes(self, path: str) -> bool:
         if self._include is not None and not self._include.match(path):
