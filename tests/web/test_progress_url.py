@@ -195,6 +195,26 @@ async def test_a_progress_url_that_cannot_work_is_refused_at_once(
     assert_problem(status, problem, code)
 
 
+@pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("http://a.example/x", "HTTP://A.EXAMPLE/x"),
+        ("http://a.example/x", "http://a.example:80/x"),
+        ("https://a.example:443/x", "https://a.example/x"),
+        ("http://a.example./x", "http://a.example/x"),
+        ("http://a.example/x", "http://a.example/y/../x"),
+        ("http://a.example/~x%2f", "http://a.example/%7Ex%2F"),
+        ("http://a.example/x?y=%7e", "http://a.example/x?y=~"),
+        ("http://a.example", "http://a.example/?"),
+    ],
+)
+async def test_progress_cannot_be_posted_to_the_callback_url_in_another_spelling(
+    local: Caller, url: str, same: str
+) -> None:
+    status, problem = await local.post(BATCH, ASKED, callbackUrl=url, progressUrl=same)
+    assert_problem(status, problem, "invalid_url")
+
+
 @pytest.mark.parametrize("change", [str, str.upper, lambda url: f"{url}#x"], ids=range(3))
 async def test_progress_cannot_be_posted_to_the_callback_url(local: Caller, change: Any) -> None:
     url = f"http://{local.receiver.authority}/CALLBACK"

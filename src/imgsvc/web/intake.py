@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from aiohttp import web
 from multidict import CIMultiDictProxy
 from pydantic import ValidationError
+from yarl import URL
 
 from imgsvc.callbacks import CallbacksConfig, EgressPolicy, check_url, rewrite
 from imgsvc.errors import (
@@ -105,7 +106,7 @@ class Intake:
         one, other = (
             rewrite(check_url(each), self.callbacks.rewrite) for each in (url, callback_url)
         )
-        if (one.origin(), one.raw_path_qs) == (other.origin(), other.raw_path_qs):
+        if _target(one) == _target(other):
             raise InvalidUrl(
                 f"{PROGRESS_HEADER} and {CALLBACK_HEADER} are the same. Nothing but the result may"
                 " go there: use another URL, or leave it out."
@@ -256,6 +257,14 @@ def _validate(schema: type[Body], fields: Any) -> Body:
         return schema.model_validate(fields)
     except ValidationError as exc:
         raise explain(exc) from exc
+
+
+def _target(url: URL) -> tuple[object, ...]:
+    """Return where a URL leads, the same for all ways to write it that are known to be one."""
+    # Not `encoded`: dots in the path and needless percent signs go (RFC 3986, section 6.2.2).
+    plain = URL(str(url))
+    host = (plain.raw_host or "").removesuffix(".")
+    return plain.scheme, host, plain.port, plain.raw_path_qs
 
 
 def _order(spec: JobSpec, body: ProcessImageRequest | BatchRequest) -> Order:
