@@ -1,6 +1,6 @@
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from imgsvc.errors import (
     StorageUnreachable,
 )
 from imgsvc.imaging.encoded import EncodedImage
-from imgsvc.jobs import BlobFolder, batch_run, freezing
+from imgsvc.jobs import BlobFolder, batch_run, freezing, manifest_store
+from imgsvc.jobs.manifest import write_file
 from imgsvc.providers import EditRequest
-from jobs.batches import MANIFEST, Buckets, MakeEditor, counts, manifest, run
+from jobs.batches import MANIFEST, TABLE, Buckets, MakeEditor, counts, manifest, run
 from jobs.parts import ScriptedProvider, edited, files, hangs
 from standins.pictures import picture
 
@@ -128,6 +129,36 @@ async def test_an_image_waits_while_the_disk_takes_no_copy_of_it(
     monkeypatch.setattr(BlobFolder, "scratch", scratch)
     assert counts(await run(make_editor())) == (1, 1, 0, 0)
     assert refusals == 0
+
+
+@pytest.mark.parametrize("refusals", [2, 100])
+async def test_a_manifest_waits_a_while_for_a_disk_that_is_full(
+    make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    buckets.add("input/a.png", PNG)
+    left = refusals
+
+    async def write(path: Path, parts: AsyncGenerator[bytes]) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise DiskRefuses
+        await write_file(path, parts)
+
+    monkeypatch.setattr(freezing, "DISK_RETRY", 0)
+    monkeypatch.setattr(manifest_store, "write_file", write)
+    body = await run(make_editor())
+
+    assert counts(body) == (1, 1, 0, 0)
+    if refusals == 2:
+        assert (body["status"], body["errors"]) == ("completed", [])
+        assert {MANIFEST, TABLE} <= set(buckets.outputs())
+    else:
+        assert body["status"] == "completed_with_errors"
+        assert [line.split(": ")[:2] for line in body["errors"]] == [
+            [TABLE, "DiskRefuses"],
+            [MANIFEST, "DiskRefuses"],
+        ]
 
 
 async def test_a_manifest_that_cannot_be_stored_is_told_in_the_callback(

@@ -16,6 +16,9 @@ T = TypeVar("T")
 DISK_RETRY = 5.0
 """Seconds between two attempts to write to a disk that refuses."""
 
+DISK_ATTEMPTS = 12
+"""Attempts to write what may be too large for the disk, before it is given up."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Freezer:
@@ -30,10 +33,17 @@ class Freezer:
         return Frozen(body=body, due_at=datetime.now(UTC) + timedelta(seconds=self.first_delay))
 
 
-async def persist(store: Callable[[], Awaitable[T]]) -> T:
-    """Return what store returns, and try again for as long as the disk refuses."""
+async def persist(store: Callable[[], Awaitable[T]], *, attempts: int | None = None) -> T:
+    """Return what store returns, and try again for as long as the disk refuses.
+
+    After so many `attempts`, if a number is given, raises DiskRefuses.
+    """
+    attempt = 1
     while True:
         try:
             return await store()
         except DiskRefuses:
-            await asyncio.sleep(DISK_RETRY)
+            if attempt == attempts:
+                raise
+        attempt += 1
+        await asyncio.sleep(DISK_RETRY)

@@ -1,7 +1,9 @@
 """What a worker does with a job, from claiming it to its frozen callback."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -15,7 +17,7 @@ from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, unfinished
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.edit import ImageEditor
-from imgsvc.jobs.freezing import DISK_RETRY, Freezer, persist
+from imgsvc.jobs.freezing import DISK_ATTEMPTS, DISK_RETRY, Freezer, persist
 from imgsvc.jobs.items import JobLost
 from imgsvc.jobs.models import BatchSpec
 from imgsvc.jobs.spending import BudgetsConfig, JobAccount
@@ -25,9 +27,6 @@ from imgsvc.jobs.thumbnails import Thumbnailer
 from imgsvc.killpoints import KillPoint, around
 
 log = structlog.get_logger(__name__)
-
-DISK_ATTEMPTS = 12
-"""Attempts to write a callback's body before its result is given up."""
 
 
 class WorkersConfig(BaseModel):
@@ -123,11 +122,9 @@ class JobRunner:
         A full disk gets time, because the result may be paid for. A result that finds no
         room is given up for a body that is small.
         """
-        for _ in range(DISK_ATTEMPTS):
-            try:
-                return ending, await self.freezer.freeze(ending)
-            except DiskRefuses:
-                await asyncio.sleep(DISK_RETRY)
+        with suppress(DiskRefuses):
+            freeze = partial(self.freezer.freeze, ending)
+            return ending, await persist(freeze, attempts=DISK_ATTEMPTS)
         lost = self._unfinished(
             account, DiskRefuses("The result was lost: the server's disk took no more. Try again.")
         )
