@@ -20,7 +20,7 @@ from imgsvc.jobs.models import BlobRef
 from imgsvc.jobs.selection import AT_ONCE, Selector
 from imgsvc.providers import EditRequest
 from imgsvc.storage import FilesystemConfig, ObjectStat
-from jobs.batches import Buckets, MakeEditor, counts, end, manifest, run
+from jobs.batches import MANIFEST, Buckets, MakeEditor, callback, counts, end, manifest, run
 from jobs.parts import JOB_ID, ScriptedProvider, batch_spec, hangs
 from standins.pictures import picture
 
@@ -301,6 +301,35 @@ async def test_a_batch_reads_and_writes_the_buckets_that_it_names(
     written = {path.name for path in root.iterdir()}
     assert written == {"a_modified.png", "manifest.json", "manifest.csv"}
     assert buckets.outputs() == {}
+
+
+async def test_a_batch_whose_bucket_is_not_allowed_any_more_tells_what_it_had_done(
+    make_editor: MakeEditor, buckets: Buckets
+) -> None:
+    config = FilesystemConfig(allow_buckets=["archive"])
+    (buckets.input.parent / "archive").mkdir()
+    fill(buckets, *(f"input/{n}.png" for n in range(4)))
+    third = asyncio.Event()
+
+    async def tell_and_hang(request: EditRequest) -> EncodedImage:
+        third.set()
+        return await hangs(request)
+
+    provider = ScriptedProvider(by_name={"2.png": tell_and_hang})
+    options: dict[str, Any] = {"output_bucket": "archive", "concurrency": 1}
+    first = asyncio.create_task(run(make_editor(provider, config=config), **options))
+    await third.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    ending = await end(make_editor(), **options)
+    body = callback(ending)
+    assert (body["status"], counts(body)) == ("completed_with_errors", (4, 2, 0, 2))
+    assert body["error"].startswith("BucketNotAllowed: ")
+    assert body["errors"][0].startswith(f"{MANIFEST}: BucketNotAllowed: ")
+    assert (body["output_bucket"], ending.outcome.result) == ("archive", None)
+    written = {path.name for path in (buckets.input.parent / "archive").rglob("*.png")}
+    assert written == {"0_modified.png", "1_modified.png"}
 
 
 @pytest.mark.parametrize("field", ["input_bucket", "output_bucket"])

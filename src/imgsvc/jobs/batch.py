@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from imgsvc.errors import DiskRefuses, ImgsvcError, StorageError, describe
+from imgsvc.errors import BucketNotAllowed, DiskRefuses, ImgsvcError, StorageError, describe
 from imgsvc.jobs.batch_item import ItemEditor
 from imgsvc.jobs.batch_run import BatchRun
 from imgsvc.jobs.bodies import Ending, encode
@@ -56,11 +56,15 @@ class BatchEditor:
         raised if that was not all.
         Once the job's own budget is spent, or the storage has failed many images in a row,
         no further image is begun either, but those in work go on. The manifests tell what
-        is there, and that is all that is done if the batch is `given_up`, for this reason.
-        Raises JobLost or BucketNotAllowed, or if there is nothing at all StorageError,
-        PayloadLost or that reason.
+        is there, and that is all that is done if the batch is `given_up`, for this reason. If a
+        bucket is not allowed any more, that is the reason, and there are no manifests.
+        Raises JobLost, or if there is nothing at all StorageError, PayloadLost or that reason.
         """
-        bucket = buckets_of(spec, self.editor.buckets).output
+        bucket: str | None = None
+        try:
+            bucket = buckets_of(spec, self.editor.buckets).output
+        except BucketNotAllowed as exc:
+            given_up = exc
         listing = await persist(lambda: self.items.open(job))
         keys = BatchKeys(
             output_prefix=spec.output_prefix,
@@ -94,12 +98,29 @@ class BatchEditor:
         reason = batch.listing_error or given_up
         if reason is not None and not summary.sums.states.total():
             raise reason
-        return await self._end(summary, keys, bucket)
+        where = None
+        if bucket is not None:
+            summary, where = await self._store_manifests(summary, keys, bucket)
+        elif given_up is not None:
+            summary = summary.with_note(f"{keys.manifest_key}: {describe(given_up)}")
+        body = summary.callback(
+            output_bucket=spec.output_bucket or self.editor.buckets.output_bucket
+        )
+        outcome = Outcome(
+            state=summary.state,
+            provider=body.provider,
+            fallback_reason=body.fallback_reason,
+            error=body.error,
+            result=where,
+            cost_unknown=summary.spent.is_unknown,
+        )
+        return Ending(outcome=outcome, body=encode(body))
 
-    async def _end(self, summary: Summary, keys: BatchKeys, bucket: str) -> Ending:
-        """Store the manifests, and return how the batch ended."""
-        where = StoredResult(bucket=bucket, key=keys.manifest_key)
-        is_there = True
+    async def _store_manifests(
+        self, summary: Summary, keys: BatchKeys, bucket: str
+    ) -> tuple[Summary, StoredResult | None]:
+        """Store both, and return where manifest.json is, and the summary with trouble added."""
+        where: StoredResult | None = StoredResult(bucket=bucket, key=keys.manifest_key)
         # Last the one that tells of trouble with the other.
         for key, store in (
             (keys.table_key, self.manifests.store_csv),
@@ -110,14 +131,6 @@ class BatchEditor:
             except (StorageError, DiskRefuses) as exc:
                 log.warning("manifest_not_written", key=key, error=describe(exc))
                 summary = summary.with_note(f"{key}: {describe(exc)}")
-                is_there = key != keys.manifest_key
-        body = summary.callback(output_bucket=bucket)
-        outcome = Outcome(
-            state=summary.state,
-            provider=body.provider,
-            fallback_reason=body.fallback_reason,
-            error=body.error,
-            result=where if is_there else None,
-            cost_unknown=summary.spent.is_unknown,
-        )
-        return Ending(outcome=outcome, body=encode(body))
+                if key == keys.manifest_key:
+                    where = None
+        return summary, where

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import structlog
 
 from imgsvc.errors import (
+    BucketNotAllowed,
     BudgetSpent,
     ImgsvcError,
     JobPoisoned,
@@ -87,7 +88,7 @@ class ItemEditor:
         """End an item that is not begun again: its result may be in the bucket nevertheless."""
         try:
             end = await self._stored_before(job, spec, item)
-        except StorageError as exc:
+        except (StorageError, BucketNotAllowed) as exc:
             return _failed(exc)
         return end or ItemEnd(state=ItemState.NOT_STARTED, error=reason)
 
