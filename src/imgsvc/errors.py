@@ -732,7 +732,7 @@ class JobTimeout(ImgsvcError):
 
 
 class JobCancelled(ImgsvcError):
-    """The job was cancelled. Submit it again if the result is wanted after all."""
+    """The job was cancelled. Retry it, or submit it again, if the result is still wanted."""
 
     status = 409
     code = "job_cancelled"

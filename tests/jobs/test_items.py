@@ -12,7 +12,7 @@ from imgsvc.errors import JobNotFound, JobNotRetryable
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import Found, Item, ItemEnd, ItemFilter, ItemState, JobLost, Progress
 from imgsvc.jobs.ledger import Bill, Limits
-from imgsvc.jobs.models import Job, JobState, Outcome
+from imgsvc.jobs.models import Job, JobState, Outcome, StoredResult
 from imgsvc.jobs.spent import Spent
 from imgsvc.jobs.sqlite import again
 from imgsvc.jobs.sqlite import items as sqlite_items
@@ -395,14 +395,29 @@ async def test_a_listing_that_broke_off_is_gone_on_with(backend: JobBackend) -> 
     assert (listing.last_key, listing.is_complete) == ("input/d.txt", False)
 
 
-async def test_a_batch_without_anything_left_to_do_is_not_done_again(backend: JobBackend) -> None:
+async def wholly_done(backend: JobBackend, outcome: Outcome) -> Job:
+    """Return a batch of one image that has ended with a result."""
     job = await begin(backend)
     await backend.items.add(job, found("a.png"), is_last=True)
     await backend.items.take(job)
     await backend.items.end(job, 1, DONE)
-    await finish(backend, job)
+    await finish(backend, job, outcome)
+    return job
+
+
+async def test_a_batch_without_anything_left_to_do_is_not_done_again(backend: JobBackend) -> None:
+    where = StoredResult(bucket="output", key="output/manifest.json")
+    outcome = Outcome(state=JobState.COMPLETED, result=where)
+    job = await wholly_done(backend, outcome)
     with pytest.raises(JobNotRetryable, match="nothing left to do"):
         await accept(backend, spec=batch_spec(), retry_of=job.id)
+
+
+async def test_a_batch_whose_manifest_was_not_stored_can_be_done_again(backend: JobBackend) -> None:
+    job = await wholly_done(backend, Outcome(state=JobState.COMPLETED_WITH_ERRORS))
+    second = await begin(backend, retry_of=job.id)
+    assert await states(backend, second) == ["fallback_local"]
+    assert (await backend.items.open(second)).progress.done == 1
 
 
 async def test_a_batch_is_not_done_twice_at_the_same_time(backend: JobBackend) -> None:

@@ -131,7 +131,8 @@ _CANCELLED = {
     "provider": "openai",
     "fallback": False,
     "error": (
-        "JobCancelled: The job was cancelled. Submit it again if the result is wanted after all."
+        "JobCancelled: The job was cancelled. Retry it, or submit it again, if the result is still"
+        " wanted."
     ),
     "callback": {
         "state": "pending",

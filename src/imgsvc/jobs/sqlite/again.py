@@ -32,8 +32,8 @@ ORDER BY seq DESC LIMIT 1
 def check_again(tx: Transaction, former_id: str, seq: int) -> None:
     """Raise JobNotRetryable unless the job with this `seq` can do the former batch again.
 
-    There must be something to do, and nobody else may be doing it, or have done it: two
-    batches would pay for the same images, and write over each other's.
+    There must be something to do, be it the manifest alone, and nobody else may be doing
+    it, or have done it: two batches would pay for the same images, and write over each other's.
     """
     former = _begun(tx, former_id)
     if former is None:
@@ -54,8 +54,12 @@ def check_again(tx: Transaction, former_id: str, seq: int) -> None:
         "SELECT 1 FROM items WHERE job = ? AND state IN (?, ?, ?, ?) LIMIT 1",
         (former, *_TO_DO_AGAIN),
     )
-    is_listed = tx.one("SELECT 1 FROM batches WHERE job = ? AND is_listed", (former,))
-    if to_do is None and is_listed is not None:
+    is_whole = tx.one(
+        "SELECT 1 FROM batches JOIN jobs ON seq = job"
+        " WHERE job = ? AND is_listed AND outcome ->> '$.result' IS NOT NULL",
+        (former,),
+    )
+    if to_do is None and is_whole is not None:
         raise JobNotRetryable("Every image of the batch has a result: there is nothing left to do.")
 
 
