@@ -172,7 +172,12 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
 
 
 def _selector(settings: Settings, opened: _Opened) -> Selector:
-    return Selector(storage=opened.storage, config=settings.storage, blobs=opened.blobs)
+    return Selector(
+        storage=opened.storage,
+        config=settings.storage,
+        blobs=opened.blobs,
+        max_bytes=settings.images.max_bytes,
+    )
 
 
 def _freezer(settings: Settings, blobs: BlobFolder) -> Freezer:

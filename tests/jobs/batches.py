@@ -138,7 +138,9 @@ def make_batch_editor(
     """Put together what does batches."""
     return BatchEditor(
         items=items,
-        selector=Selector(storage=storage, config=buckets, blobs=blobs),
+        selector=Selector(
+            storage=storage, config=buckets, blobs=blobs, max_bytes=gate.limits.max_bytes
+        ),
         editor=ItemEditor(
             gate=gate,
             router=router,

@@ -66,7 +66,9 @@ async def test_others_get_their_turn_while_a_page_of_the_listing_is_matched(
     names = [f"input/{'a' * 40}{n:03}.txt" for n in range(200)]  # one page
     fill(buckets, *names)
     spec = batch_spec(include=("**", *(f"**{n:02}{'?' * 16}" for n in range(20))))
-    selector = Selector(storage=buckets, config=FilesystemConfig(), blobs=blobs)
+    selector = Selector(
+        storage=buckets, config=FilesystemConfig(), blobs=blobs, max_bytes=1_000_000
+    )
     turns = 0
 
     async def take_turns() -> None:
@@ -273,7 +275,9 @@ async def test_keys_are_read_some_at_a_time_and_none_is_missed(
 ) -> None:
     keys = [f"{n:05}.png" for n in range(1201)]
     spec = batch_spec(keys=await listed(blobs, *keys), input_prefix="")
-    selector = Selector(storage=buckets, config=FilesystemConfig(), blobs=blobs)
+    selector = Selector(
+        storage=buckets, config=FilesystemConfig(), blobs=blobs, max_bytes=1_000_000
+    )
 
     async def found(**options: Any) -> Sequence[str]:
         return [each.key async for each in selector.objects(spec, **options)]

@@ -207,6 +207,14 @@ async def test_a_dry_run_tells_what_would_be_done_and_does_nothing(
     ]
 
 
+async def test_a_dry_run_tells_which_objects_are_too_large(local: Caller, folder: str) -> None:
+    os.truncate(local.files / "input" / folder / "b.png", 1 << 31)
+    found = await would_do(local, input_prefix=folder)
+    assert (found["images"], found["failed"], found["bytes"]) == (3, 1, 3 * len(PNG))
+    [error] = found["errors"]
+    assert error.startswith(f"{folder}b.png: ObjectTooLarge: ")
+
+
 async def test_a_dry_run_selects_as_the_batch_does(local: Caller, folder: str) -> None:
     times = {"a.png": -10, "b.png": 0, "trip/c.jpg": 10}
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)

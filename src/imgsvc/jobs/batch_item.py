@@ -16,7 +16,6 @@ from imgsvc.errors import (
     ImgsvcError,
     JobPoisoned,
     NotAnImage,
-    ObjectTooLarge,
     StorageError,
     StorageUnreachable,
     describe,
@@ -105,8 +104,6 @@ class ItemEditor:
 
     async def _edit(self, spec: BatchSpec, item: Item, story: Story) -> EditResult:
         async with deadline(self.timeout) as until:
-            if item.size > self.gate.limits.max_bytes:
-                raise ObjectTooLarge
             bucket = buckets_of(spec, self.buckets).input
             data = await self.storage.get(bucket, item.key, max_bytes=self.gate.limits.max_bytes)
             self.gate.check_header(data)

@@ -39,7 +39,7 @@ class Found:
     size: int  # bytes
     modified: datetime
     may_be_image: bool
-    error: str | None = None  # why it cannot be edited: one that was named is not there, say
+    error: str | None = None  # why it cannot be edited: too large, or named and not there
 
     @property
     def is_pending(self) -> bool:

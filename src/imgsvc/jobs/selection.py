@@ -16,6 +16,7 @@ from pathlib import Path
 from imgsvc.errors import (
     BucketNotAllowed,
     ObjectNotFound,
+    ObjectTooLarge,
     PayloadLost,
     StorageError,
     StorageUnreachable,
@@ -67,6 +68,7 @@ def buckets_of(spec: BatchSpec, config: StorageConfig) -> Buckets:
 class Selector:
     """Finds the objects of batches.
 
+    One that is too large is found with the reason why it fails, so nobody downloads it.
     A named object that cannot be had is found with the reason, unless it is that the storage
     is away: ten thousand of them would be waited for one after the other.
     """
@@ -74,6 +76,7 @@ class Selector:
     storage: Storage
     config: StorageConfig
     blobs: BlobFolder
+    max_bytes: int  # of an image
 
     async def objects(
         self,
@@ -117,12 +120,7 @@ class Selector:
                 continue
             if not await patterns.take(info.key.removeprefix(spec.input_prefix)):
                 continue
-            yield Found(
-                key=info.key,
-                size=info.size,
-                modified=info.modified,
-                may_be_image=looks_like_image(info.key) is not False,
-            )
+            yield self._found(info.key, info.size, info.modified)
 
     async def _named(
         self, spec: BatchSpec, keys: AsyncGenerator[str], after: str | None
@@ -156,11 +154,17 @@ class Selector:
             # It is no less an item of the batch: one that has failed.
             now = datetime.now(UTC)
             return Found(key=key, size=0, modified=now, may_be_image=True, error=describe(exc))
+        return self._found(key, stat.size, stat.modified)
+
+    def _found(self, key: str, size: int, modified: datetime) -> Found:
+        may_be_image = looks_like_image(key) is not False
+        is_too_large = may_be_image and size > self.max_bytes
         return Found(
             key=key,
-            size=stat.size,
-            modified=stat.modified,
-            may_be_image=looks_like_image(key) is not False,
+            size=size,
+            modified=modified,
+            may_be_image=may_be_image,
+            error=describe(ObjectTooLarge()) if is_too_large else None,
         )
 
 
