@@ -237,7 +237,7 @@ async def test_the_state_of_the_outcome_is_that_of_the_callback(
     assert outcome.result == StoredResult(bucket="output", key=MANIFEST)
 
 
-async def test_the_story_tells_every_call_and_every_item_with_how_many_there_are(
+async def test_the_story_tells_of_items_and_how_many_there_are_and_not_of_each_call(
     make_editor: MakeEditor, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imgsvc.jobs.progress.SPACING", 0)
@@ -248,11 +248,8 @@ async def test_the_story_tells_every_call_and_every_item_with_how_many_there_are
 
     await end(make_editor(provider), told=told, concurrency=1)
 
-    calls = [data for kind, data in told.events if kind is EventType.PROVIDER_CALLED]
-    assert [call.get("error") for call in calls] == [None, "provider_timeout", None]
-    fallbacks = [data for kind, data in told.events if kind is EventType.FALLBACK]
-    assert [data["reason"] for data in fallbacks] == ["provider_timeout"]
-    items = [data for kind, data in told.events if kind is EventType.ITEM_DONE]
+    assert {kind for kind, _ in told.events} == {EventType.ITEM_DONE}
+    items = [data for _, data in told.events]
     assert [(item["key"], item["state"], item["done"]) for item in items] == [
         ("input/a.png", "processed", 1),
         ("input/b.png", "fallback_local", 2),

@@ -230,7 +230,7 @@ class BatchRun:
 
     async def _do(self, item: Item) -> None:
         # One for each image: which of them a call was for is told by nothing else.
-        story = replace(self.story, spent=Spent())
+        story = replace(self.story, spent=Spent(), is_of_item=True)
         started = monotonic()
         try:
             end = await self.editor.run(self.job, self.spec, item, story, self.cancelled)

@@ -15,18 +15,20 @@ from imgsvc.providers import LOCAL, EditResult, PartialImage, ProviderCall, Prov
 
 @dataclass(kw_only=True, slots=True)
 class Story:
-    """Writes the events of one job, or of one image of a batch; nothing waits for them."""
+    """Writes the events of one job; nothing waits for them."""
 
     backend: JobBackend
     job_id: str
     account: JobAccount  # pays for the calls that it tells of
     spent: Spent = field(default_factory=Spent)  # by those calls alone
     thumbnailer: Thumbnailer | None = None  # None: partial images are not shown
+    is_of_item: bool = False  # its row has the rest; events of each would drown who follows
     _order: ThumbnailOrder | None = field(default=None, init=False)  # the newest one
 
     def tell(self, kind: EventType, **data: object) -> None:
         """Add an event; fields without a value are left out."""
-        self.backend.record_event(self.job_id, kind, data)
+        if not self.is_of_item:
+            self.backend.record_event(self.job_id, kind, data)
 
     def partial_image(self, partial: PartialImage) -> None:
         """Tell of a partial image, as soon as there is a thumbnail of it.
