@@ -12,7 +12,7 @@ from imgsvc.jobs.summary import Summary
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.storage import Storage
 
-PORTION = 500
+PORTION = 200
 """Items that are read from the record at once."""
 
 
