@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from imgsvc.errors import ImageError, ImageProcessDied, ImageTooComplex
 from imgsvc.imaging.config import ImagesConfig
+from imgsvc.imaging.lines import gives_way
 from imgsvc.imaging.pool import ImagePool, open_image_pool
 from standins import image_tasks
 from standins.processes import children_of_this_process, is_alive, parent_of
@@ -132,6 +133,31 @@ async def test_processes_killed_while_idle_do_not_fail_the_next_tasks(pool: Imag
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     assert not before & await pids_of(pool)
+
+
+async def test_who_gives_way_waits_for_those_who_came_later(
+    pool: ImagePool, tmp_path: Path
+) -> None:
+    order: list[str] = []
+
+    async def do(name: str) -> None:
+        gives_way.set(name.startswith("b"))
+        await pool.run(image_tasks.niceness)
+        order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        first, second = (tmp_path / name for name in "12")
+        for path in (first, second):  # nobody else is served until both are there
+            group.create_task(pool.run(image_tasks.wait_for, path))
+        await asyncio.sleep(0)
+        for name in ("b1", "b2", "s1", "s2", "s3", "s4"):
+            group.create_task(do(name))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(first.touch)  # the second process is not for them
+        while len(order) < 6:  # noqa: ASYNC110 - each of them is a task of the pool
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(second.touch)
+    assert order == ["s1", "s2", "s3", "b1", "s4", "b2"]
 
 
 async def test_a_result_that_cannot_be_read_costs_one_process(pool: ImagePool) -> None:

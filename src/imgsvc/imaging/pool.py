@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,7 @@ from imgsvc.errors import ImageProcessDied, ImageTooComplex, ImgsvcError
 from imgsvc.imaging import child
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.imaging.formats import ImageFormat
+from imgsvc.imaging.lines import Lines, Waiting, gives_way
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,11 +110,13 @@ class ImagePool:
             max_pixels=config.max_pixels,
             heic=ImageFormat.HEIC in config.allowed,
         )
-        self._idle: asyncio.Queue[_Child] = asyncio.Queue()
+        self._idle: deque[_Child] = deque()
+        self._lines = Lines()
 
     async def run(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return func(*args, **kwargs), called in an image process as soon as one is idle.
 
+        Tasks wait in the order of `Lines`.
         func is a module-level function; arguments and result must pickle. If the await
         is cancelled, the process is killed, so the work stops too. Raises what func
         raises, ImageTooComplex if it takes more time or memory than allowed, and
@@ -127,20 +131,41 @@ class ImagePool:
                 continue
             finally:
                 if not lent.lost.is_set():
-                    self._idle.put_nowait(lent)
+                    self._give_back(lent)
 
     async def _next_idle(self) -> _Child:
-        while True:
-            idle = await self._idle.get()
-            if not idle.lost.is_set():
-                return idle
+        one = Waiting(gives_way=gives_way.get())
+        self._lines.join(one)
+        try:
+            while True:
+                if self._lines.next is one and self._has_idle():
+                    self._lines.go(one)
+                    return self._idle.popleft()
+                one.look.clear()
+                await one.look.wait()
+        finally:
+            self._lines.leave(one)
+            self._wake_next()
+
+    def _has_idle(self) -> bool:
+        while self._idle and self._idle[0].lost.is_set():
+            self._idle.popleft()
+        return bool(self._idle)
+
+    def _give_back(self, idle: _Child) -> None:
+        self._idle.append(idle)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        if self._idle and (one := self._lines.next) is not None:
+            one.look.set()
 
     async def keep_one(self, ready: asyncio.Future[None]) -> None:
         """Keep one process running, for ever; ready tells how its first start went."""
         while True:
             try:
                 async with self._launch() as started:
-                    self._idle.put_nowait(started)
+                    self._give_back(started)
                     if not ready.done():
                         ready.set_result(None)
                     await started.lost.wait()

@@ -117,7 +117,6 @@ class ItemEditor:
                     info=await self.gate.inspect(path),
                     filename=item.key.rpartition("/")[2],
                     options=spec.options,
-                    gives_way=True,
                 )
                 with around(KillPoint.PROVIDER_CALLED):
                     return await self.router.edit(

@@ -19,6 +19,7 @@ from imgsvc.errors import (
     StorageError,
     describe,
 )
+from imgsvc.imaging.lines import gives_way
 from imgsvc.jobs.batch_item import ItemEditor
 from imgsvc.jobs.bodies import MAX_ERROR_LINES
 from imgsvc.jobs.freezing import persist
@@ -178,6 +179,7 @@ class BatchRun:
     # -- editing --------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        gives_way.set(True)
         try:
             while await self._step():
                 pass

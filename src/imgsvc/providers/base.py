@@ -32,7 +32,6 @@ class EditRequest:
     filename: str | None = None  # as the caller named it
     mask: Path | None = None  # PNG, same width and height, alpha 0 where to edit
     options: EditOptions = field(default_factory=EditOptions)
-    gives_way: bool = False  # to others, where calls wait: it is one of many
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

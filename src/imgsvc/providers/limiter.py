@@ -18,7 +18,7 @@ from math import inf
 from time import monotonic
 
 from imgsvc.errors import ProviderBusy
-from imgsvc.providers.lines import Lines, Waiting
+from imgsvc.imaging.lines import Lines, Waiting
 
 WINDOW = 60.0
 """Seconds in which `Limits.requests_per_minute` calls may begin."""

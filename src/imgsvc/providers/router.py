@@ -15,6 +15,7 @@ from imgsvc.errors import (
     ProviderRefusedContent,
     ProviderTimeout,
 )
+from imgsvc.imaging.lines import gives_way
 from imgsvc.providers import pricing
 from imgsvc.providers.base import (
     LOCAL,
@@ -169,7 +170,7 @@ class EditRouter:
         breaker, limiter = self._breaker(choice), self.limiters[provider.name]
         estimate = pricing.estimate(model, request)
         async with limiter.turn(
-            until=self._half_way(until), check=breaker.check, gives_way=request.gives_way
+            until=self._half_way(until), check=breaker.check, gives_way=gives_way.get()
         ) as turn:
             paid = await account.reserve(provider.name, model.name, estimate)
             return await self._call(choice, request, until, turn, paid, observer)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsvc.providers.lines import IN_A_ROW, Lines, Waiting
+from imgsvc.imaging.lines import IN_A_ROW, Lines, Waiting
 
 
 def waiting(kinds: str) -> list[Waiting]:

@@ -3,10 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 IN_A_ROW = 3
 """So many go past one that gives way before it goes itself: it too has a deadline."""
+
+gives_way: ContextVar[bool] = ContextVar("gives_way", default=False)
+"""Whether the current task does one of many pictures of a batch, and so gives way to others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
