@@ -186,7 +186,12 @@ def test_an_error_comes_out_in_either_form_and_nothing_else_does(
     except ObjectNotFound:
         logger.exception("item_crashed")
     text = lines.text()
-    for part in ("item_crashed", "imgsvc.errors.ObjectNotFound", "builtins.ValueError", ":fail:"):
+    for part in (
+        "item_crashed",
+        "imgsvc.errors.storage.ObjectNotFound",
+        "builtins.ValueError",
+        ":fail:",
+    ):
         assert part in text
     assert f"The object {REDACTED}" in text
     assert "\nforged" not in text
@@ -210,7 +215,7 @@ def test_on_a_terminal_an_error_is_told_in_lines_that_are_indented(configure: Co
     assert [line.rstrip("0123456789") for line in rest] == [
         "  builtins.ExceptionGroup",
         f"      {here}:",
-        "    | imgsvc.errors.ObjectNotFound: Gone.",
+        "    | imgsvc.errors.storage.ObjectNotFound: Gone.",
         "    | builtins.OSError",
         "  caused by builtins.ValueError",
         f"      {here}:",
