@@ -73,6 +73,7 @@ async def test_the_manifest_has_a_row_for_every_object(
     assert (document["total_files"], document["skipped"]) == (2, 1)
     first, second, third = document["items"]
     assert first.pop("seconds") >= 0
+    assert document["items"][0].pop("started_at") <= first.pop("finished_at")
     assert first == {
         "input_key": "input/a.png",
         "output_key": f"output/{JOB_ID}/a_modified.png",

@@ -3,6 +3,7 @@ import io
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -102,8 +103,17 @@ async def test_the_table_has_the_same_values_as_the_document() -> None:
         seconds=1.25,
         spent=Spent().plus(None),
     )
+    start = datetime(2026, 11, 24, 3, 12, 41, 260412, UTC)
     each = Item(
-        number=1, key='a,\n"b".png', size=1, output="out", attempts=2, interruptions=0, end=end
+        number=1,
+        key='a,\n"b".png',
+        size=1,
+        output="out",
+        attempts=2,
+        interruptions=0,
+        started_at=start,
+        finished_at=start.replace(microsecond=0, second=42),
+        end=end,
     )
 
     [found] = await table([each])
@@ -121,6 +131,8 @@ async def test_the_table_has_the_same_values_as_the_document() -> None:
         "error": "",
         "bytes": "9",
         "attempts": "2",
+        "started_at": "2026-11-24T03:12:41.260412Z",
+        "finished_at": "2026-11-24T03:12:42Z",
         "seconds": "1.25",
         "cost_usd": "0.0",
         "cost_unknown": "true",

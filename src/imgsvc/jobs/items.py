@@ -119,6 +119,8 @@ class Item:
     output: str | None  # the output's key without extension; None: it is no image
     attempts: int  # how often it was begun
     interruptions: int  # attempts that ended with an orderly stop of the service
+    started_at: datetime | None = None  # the newest attempt
+    finished_at: datetime | None = None  # None also of what was never begun
     end: ItemEnd  # as far as it has come: its state always counts
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from mimetypes import MimeTypes
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,7 +41,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 COLUMNS = (
     *("input_key", "state", "output_key", "provider", "model", "fallback_reason", "operations"),
-    *("ignored", "error", "bytes", "attempts", "seconds", "cost_usd", "cost_unknown"),
+    *("ignored", "error", "bytes", "attempts", "started_at", "finished_at", "seconds"),
+    *("cost_usd", "cost_unknown"),
 )
 """The fields of a row, in order."""
 
@@ -68,11 +70,17 @@ def row(item: Item) -> dict[str, Any]:
         "error": end.error,
         "bytes": end.bytes,
         "attempts": item.attempts or None,
+        "started_at": _time(item.started_at),
+        "finished_at": _time(item.finished_at),
         "seconds": end.seconds,
         "cost_usd": end.spent.usd,
         "cost_unknown": end.spent.is_unknown or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")
 
 
 async def json_parts(head: Mapping[str, Any], rows: Rows) -> AsyncGenerator[bytes]:

@@ -1,6 +1,7 @@
 """The items of a batch as callers see them: the rows of its manifest, at any time."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -31,6 +32,8 @@ class ItemView(BaseModel):
     )
     bytes: int | None = Field(None, description="The size of the result.")
     attempts: int | None = Field(None, description="How often it was begun; absent if never.")
+    started_at: datetime | None = Field(None, description="When, the last time.")
+    finished_at: datetime | None = Field(None, description="When it ended, if it was begun.")
     seconds: float = Field(description="How long it took.")
     cost_usd: float | None = Field(
         None,

@@ -13,7 +13,7 @@ _TO_DO_AGAIN = (ItemState.FAILED, ItemState.NOT_STARTED, ItemState.PENDING, Item
 _LISTED = "number, key, size, modified, path, copy"
 _KEPT = (
     f"{_LISTED}, state, attempts, output_key, provider, model, fallback_reason, operations,"
-    " ignored, bytes, seconds, calls, cost, unknown_calls"
+    " ignored, bytes, started_at, finished_at, seconds, calls, cost, unknown_calls"
 )
 
 _ANOTHER = """

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from imgsvc.jobs.items import Item, ItemEnd, ItemState, Progress
@@ -34,6 +35,8 @@ def to_item(row: sqlite3.Row) -> Item:
         output=None if path is None else str(OutputName(path=path, copy=row["copy"])),
         attempts=row["attempts"],
         interruptions=row["interruptions"],
+        started_at=_time(row["started_at"]),
+        finished_at=_time(row["finished_at"]),
         end=end,
     )
 
@@ -85,6 +88,10 @@ def encoded(key: str) -> bytes:
 def decoded(key: bytes) -> str:
     """Return the key that is kept so."""
     return key.decode(errors="surrogateescape")
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _dumped(words: tuple[str, ...] | None) -> str | None:

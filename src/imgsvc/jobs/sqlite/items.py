@@ -18,6 +18,7 @@ from imgsvc.jobs.items import (
 )
 from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.sqlite.again import copy_portion
+from imgsvc.jobs.sqlite.events import now
 from imgsvc.jobs.sqlite.item_queries import page, progress, sums
 from imgsvc.jobs.sqlite.item_rows import (
     count_new,
@@ -186,8 +187,9 @@ def take(tx: Transaction, job: Job, *, again: bool) -> Item | None:
     if row is None or (again and not row["attempts"]):
         return None
     tx.execute(
-        "UPDATE items SET state = 'running', attempts = attempts + 1 WHERE job = ? AND number = ?",
-        (job.seq, row["number"]),
+        "UPDATE items SET state = 'running', attempts = attempts + 1, started_at = ?"
+        " WHERE job = ? AND number = ?",
+        (now(), job.seq, row["number"]),
     )
     return to_item(row)
 
@@ -199,9 +201,9 @@ def end_item(tx: Transaction, job: Job, number: int, end: ItemEnd, rate: float |
     changes = ", ".join(f"{name} = ?" for name in values)
     spent = end.spent
     tx.execute(
-        f"UPDATE items SET {changes}, calls = calls + ?, cost = cost + ?,"
+        f"UPDATE items SET {changes}, finished_at = ?, calls = calls + ?, cost = cost + ?,"
         " unknown_calls = unknown_calls + ? WHERE job = ? AND number = ? AND state = 'running'",
-        (*values.values(), spent.calls, spent.cost, spent.unknown_calls, job.seq, number),
+        (*values.values(), now(), spent.calls, spent.cost, spent.unknown_calls, job.seq, number),
     )
     tx.execute("UPDATE batches SET got_on = 1, rate = ? WHERE job = ?", (rate, job.seq))
     return to_progress(_batch(tx, job))
@@ -235,11 +237,11 @@ def close_portion(tx: Transaction, seq: int, error: str | None) -> bool:
     """End some of what a job has left that ends without its batch; say whether there is more."""
     _add_up_calls(tx, seq)
     changed = tx.execute(
-        "UPDATE items SET error = ?,"
+        "UPDATE items SET error = ?, finished_at = iif(state = 'running', ?, NULL),"
         " state = CASE state WHEN 'pending' THEN 'not_started' ELSE 'failed' END"
         " WHERE job = ? AND number IN"
         " (SELECT number FROM items WHERE job = ? AND state IN ('pending', 'running') LIMIT ?)",
-        (error, seq, seq, PORTION),
+        (error, now(), seq, seq, PORTION),
     )
     return changed.rowcount == PORTION
 

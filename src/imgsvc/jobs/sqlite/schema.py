@@ -240,6 +240,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP INDEX calls_by_job",
         "CREATE INDEX calls_by_item ON calls (job, item)",
     ),
+    (
+        "ALTER TABLE items ADD COLUMN started_at REAL",  # seconds since 1970; the newest attempt
+        "ALTER TABLE items ADD COLUMN finished_at REAL",
+    ),
 )
 """Statements that lead from version n to n + 1."""
 
