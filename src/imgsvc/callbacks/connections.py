@@ -1,0 +1,129 @@
+"""Connections that lead only where the policy allows, whoever names the URL.
+
+Three gates, each of which sees what the one before cannot: the URL as written, the
+addresses a name resolves to, and the address that is really connected to.
+"""
+
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+
+from imgsvc.callbacks.guard import EgressPolicy, is_forbidden
+from imgsvc.errors import ForbiddenUrl
+
+
+class _RefusedError(OSError):
+    """Carries a refusal through aiohttp, which lets an OSError pass from anywhere."""
+
+    def __init__(self) -> None:
+        # Always the same text: of several equal errors, aiohappyeyeballs raises the first
+        # one itself instead of a summary.
+        super().__init__(errno.EACCES, "address not allowed")
+
+
+# The host of the URL that the current task is connecting to. Sockets are made in tasks
+# below it, which inherit this; they see an address, but not the name that led to it.
+_destination: ContextVar[str] = ContextVar("_destination")
+
+
+def _refuse(address: str, policy: EgressPolicy) -> None:
+    try:
+        forbidden = is_forbidden(ip_address(address), policy)
+    except ValueError:
+        forbidden = True
+    if forbidden:
+        raise _RefusedError
+
+
+class _GuardedResolver(AbstractResolver):
+    """Refuses a name if any of its addresses is forbidden."""
+
+    def __init__(self, policy: EgressPolicy, resolver: AbstractResolver) -> None:
+        self._policy = policy
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        results = await self._resolver.resolve(host, port, family)
+        if not self._policy.allows_name(host):
+            for result in results:
+                _refuse(result["host"], self._policy)
+        return results
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class _GuardedConnector(aiohttp.TCPConnector):
+    """Connects only where the policy allows; raises ForbiddenUrl from the request."""
+
+    def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver, **options: Any) -> None:
+        def open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
+            family, kind, proto, _, address = info
+            if not policy.allows_name(_destination.get()):
+                _refuse(str(address[0]), policy)
+            return socket.socket(family, kind, proto)
+
+        self._guard = _GuardedResolver(policy, resolver)
+        super().__init__(resolver=self._guard, socket_factory=open_socket, **options)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> Connection:
+        token = _destination.set(req.url.raw_host or "")
+        try:
+            return await super().connect(req, traces, timeout)
+        except aiohttp.ClientConnectorError as exc:
+            if isinstance(exc.os_error, _RefusedError):
+                raise ForbiddenUrl from exc
+            raise
+        finally:
+            _destination.reset(token)
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        await super().close(abort_ssl=abort_ssl)
+        await self._guard.close()
+
+
+def guarded_connector(
+    policy: EgressPolicy, *, resolver: AbstractResolver | None = None, **options: Any
+) -> aiohttp.TCPConnector:
+    """Return a connector that reaches only what the policy allows.
+
+    A request over it raises ForbiddenUrl otherwise. ``options`` are those of
+    ``aiohttp.TCPConnector``. The connector owns its resolver.
+    """
+    return _GuardedConnector(policy, resolver=resolver or aiohttp.DefaultResolver(), **options)
+
+
+@asynccontextmanager
+async def open_session(
+    policy: EgressPolicy, **options: Any
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield a session for URLs that callers name; ``options`` as in :func:`guarded_connector`.
+
+    It reaches only what the policy allows, takes no proxy or password from the
+    environment, keeps no cookies from one caller to the next, and hands compressed
+    answers on as they are. The number of connections has no limit here: a queue for
+    them would run against each request's deadline. Limit the requests instead.
+    """
+    async with aiohttp.ClientSession(
+        connector=guarded_connector(policy, limit=0, **options),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    ) as session:
+        yield session
