@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from yarl import URL
 
+from imgsvc.callbacks import EgressPolicy
 from imgsvc.config import ALIASES, Settings, load_settings, secret_values
 from imgsvc.storage import FilesystemConfig, S3Config
 from standins.configuration import S3, Environment, problems, secret_file, toml
@@ -275,10 +277,47 @@ def test_loopback_may_be_called_only_while_the_server_listens_there_alone(
         IMGSVC_CALLBACKS__ALLOW_NETWORKS='["10.0.0.0/8"]',
         IMGSVC_CALLBACKS__ALLOW_HOSTS='["Hooks.Example"]',
     )
-    egress = load_settings().egress
+    egress = load_settings().egress_policy(own_port=8000)
     assert egress.allow_loopback is allowed
     assert egress.allow_networks == (ip_network("10.0.0.0/8"),)
     assert egress.allow_hosts == {"hooks.example"}
+
+
+def test_the_rules_of_egress_reach_the_policy(env: Environment) -> None:
+    env(
+        IMGSVC_EGRESS__REQUIRE_HTTPS="true",
+        IMGSVC_EGRESS__PORTS='[443, "8000-8999"]',
+        IMGSVC_SERVER__PUBLIC_URL="https://images.example.com",
+    )
+    policy = load_settings().egress_policy(own_port=8000)
+    assert policy.require_https
+    assert policy.ports == (range(443, 444), range(8000, 9000))
+    assert (policy.own_port, policy.public_url) == (8000, URL("https://images.example.com"))
+
+
+def test_without_settings_a_policy_is_as_strict_as_the_guard_by_itself(env: Environment) -> None:
+    env()
+    policy = load_settings().egress_policy(own_port=8000)
+    assert policy == EgressPolicy(allow_loopback=True, own_port=8000)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("0", "ports are from 1 to 65535, the lower one first"),
+        ("65536", "ports are from 1 to 65535, the lower one first"),
+        ("90-80", "ports are from 1 to 65535, the lower one first"),
+        ("http", 'write a port as 443, or a range of them as "1024-65535"'),
+        ("80:90", 'write a port as 443, or a range of them as "1024-65535"'),
+        ("-1", 'write a port as 443, or a range of them as "1024-65535"'),
+        ("\uff18\uff10", 'write a port as 443, or a range of them as "1024-65535"'),
+    ],
+)
+def test_a_port_that_is_none_is_explained(env: Environment, entry: str, message: str) -> None:
+    env(IMGSVC_EGRESS__PORTS=json.dumps([443, entry]))
+    [problem] = problems()
+    assert problem.startswith("egress.ports")
+    assert message in problem
 
 
 # -- where the links lead ---------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from imgsvc.callbacks import CallbackSender, ProgressSender, open_session
+from imgsvc.callbacks import CallbackSender, EgressPolicy, ProgressSender, open_session
 from imgsvc.config import Settings
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.pool import open_image_pool
@@ -70,6 +70,7 @@ class _Opened:
     storage: Storage
     router: EditRouter
     prompts: PromptFilter
+    egress: EgressPolicy
     session: aiohttp.ClientSession  # for addresses that callers name
     progress: ProgressSender
     backend: JobBackend
@@ -79,11 +80,12 @@ class _Opened:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Service]:
+async def open_service(settings: Settings, *, base_url: str, port: int) -> AsyncIterator[Service]:
     """Open every resource in order, and close them in reverse.
 
-    `base_url` is how callers reach the server. Raises ConfigurationError, or what a
-    resource raises that cannot be opened; what was open by then is closed again.
+    `base_url` is how callers reach the server, `port` the one it listens on. Raises
+    ConfigurationError, or what a resource raises that cannot be opened; what was open by then
+    is closed again.
     """
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -96,7 +98,8 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             open_router(settings.image_apis, settings.routing, settings.local, editors)
         )
         prompts = await enter(open_prompt_filter(settings.prompts, settings.openai))
-        session = await enter(open_session(settings.egress))
+        egress = settings.egress_policy(own_port=port)
+        session = await enter(open_session(egress))
         backend = await enter(settings.backend.open(settings.data_dir))
         cursor_key = await asyncio.to_thread(load_signing_key, settings.data_dir / "cursor.key")
         opened = _Opened(
@@ -105,6 +108,7 @@ async def open_service(settings: Settings, *, base_url: str) -> AsyncIterator[Se
             storage=storage,
             router=router,
             prompts=prompts,
+            egress=egress,
             session=session,
             progress=ProgressSender(session, settings.callbacks),
             backend=backend,
@@ -129,7 +133,7 @@ def _open_storage(settings: Settings, base_url: str) -> AbstractAsyncContextMana
 def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
     fetcher = ImageFetcher(
         session=opened.session,
-        policy=settings.egress,
+        policy=opened.egress,
         config=settings.image_url,
         max_bytes=settings.images.max_bytes,
     )
@@ -192,7 +196,7 @@ def _application(
         callbacks=settings.callbacks,
         workers=settings.workers,
         buckets=settings.storage,
-        policy=settings.egress,
+        policy=opened.egress,
         gate=opened.gate,
         prompts=opened.prompts,
         blobs=opened.blobs,

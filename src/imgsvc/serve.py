@@ -51,7 +51,7 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
     with _listen(settings.server.host, settings.server.port) as sock:
         url = settings.server.public_url or _url_of(sock)
         async with (
-            open_service(settings, base_url=url) as service,
+            open_service(settings, base_url=url, port=sock.getsockname()[1]) as service,
             _accepting(service.app, sock),
         ):
             yield Server(url=url, service=service)

@@ -1,9 +1,11 @@
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from imgsvc.callbacks import EgressPolicy, check_url, is_forbidden
 from imgsvc.errors import ForbiddenUrl, InvalidUrl
@@ -29,6 +31,10 @@ UNSPECIFIED = "0.0.0.0"  # noqa: S104 - asked about, not bound to
         ("http://example.com/ü?ü", "http://example.com/%C3%BC?%C3%BC"),
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
         ("http://ⓔxample.com/", "http://example.com/"),
+        ("http://EXAMPLE.com。/", "http://example.com./"),
+        ("http://\uff2c\uff2f\uff23\uff21\uff2c\uff28\uff2f\uff33\uff34/", "http://localhost/"),
+        ("http://_dmarc.example.com/", "http://_dmarc.example.com/"),
+        ("http://xn--bcher-kva.example/", "http://xn--bcher-kva.example/"),
         ("http://192.0.2.1:1/", "http://192.0.2.1:1/"),
         ("http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/", "http://127.0.0.1/"),
         ("http://127。0。0。1/", "http://127.0.0.1/"),
@@ -85,12 +91,23 @@ def test_a_good_url_is_normalised_in_its_host_alone(raw: str, checked: str) -> N
         "http://1.2.3.4.5/",
         "http://example.0x1/",
         "http://0/",
+        "http://0177.1/",
+        "http://0x7f.1/",
+        "http://00000000177.0.0.1/",
+        "http://127.0.0.01/",
+        "http://4294967296/",
+        "http://\uff10\uff58\uff17\uff46.1/",
+        "http://\uff12\uff11\uff13\uff10\uff17\uff10\uff16\uff14\uff13\uff13/",
+        "http://\u2460\u2461\u2466.1/",
+        "http://\u0661\u0662\u0667.1/",
         "http://0x/",
         "http://\uff11\uff12\uff17.\uff11/",
         "http://%31%32%37.0.0.1/",
         "http://exam%70le.com/",
         "http://[::1%25lo]/",
         "http://[fe80::1%eth0]/",
+        "http://[fe80::1%25eth0]/",
+        "http://[2606:4700::1%251]/",
         "http://[127.0.0.1]/",
         "http://[v1.x]/",
         "http://[::1/",
@@ -174,6 +191,7 @@ def test_an_ipv4_address_written_as_one_number_is_invalid(
         "::ffff:10.0.0.1",
         "::ffff:169.254.169.254",
         "::ffff:0:127.0.0.1",
+        "::ffff:168.63.129.16",
         "64:ff9b::7f00:1",
         "64:ff9b::808:808",
         "64:ff9b:1::1",
@@ -186,6 +204,9 @@ def test_an_ipv4_address_written_as_one_number_is_invalid(
         "2001:db8::1",
         "2002:7f00:1::",
         "2002:808:808::1",
+        "2606:4700::5efe:10.0.0.1",
+        "2606:4700::5efe:8.8.8.8",
+        "2606:4700::200:5efe:127.0.0.1",
         "3fff::1",
         "4000::1",
         "5f00::1",
@@ -219,6 +240,8 @@ def test_addresses_off_the_public_internet_are_forbidden(address: str) -> None:
         "2001:200::1",
         "2001:4860:4860::8888",
         "2606:4700:4700::1111",
+        "2606:4700:4700::5efe:1",  # the mark of ISATAP, but elsewhere
+        "2606:4700:4700:5efe::1",
         "2a00:1450:4001::1",
     ],
 )
@@ -280,6 +303,9 @@ def test_the_configuration_opens_just_what_it_names(
         ("localhost", STRICT, False),
         ("LOCALHOST.", STRICT, False),
         ("app.localhost", STRICT, False),
+        ("A.B.LocalHost.", STRICT, False),
+        ("ⓛocalhost", STRICT, False),
+        ("127。0。0。1", STRICT, False),
         ("notlocalhost", STRICT, True),
         ("localhost", EgressPolicy(allow_loopback=True), True),
         ("localhost", EgressPolicy(allow_hosts=frozenset({"localhost"})), True),
@@ -289,8 +315,110 @@ def test_the_configuration_opens_just_what_it_names(
 def test_a_host_that_gives_itself_away_is_refused_at_once(
     host: str, policy: EgressPolicy, allowed: bool
 ) -> None:
+    url = check_url(f"http://[{host}]/" if ":" in host else f"http://{host}/")
     if allowed:
-        policy.check_host(host)
+        policy.check(url)
     else:
         with pytest.raises(ForbiddenUrl):
-            policy.check_host(host)
+            policy.check(url)
+
+
+# -- what is refused whatever the address ------------------------------------------------
+
+ELSEWHERE = "https://images.example.com/service"
+
+
+@pytest.mark.parametrize(
+    ("policy", "url", "allowed"),
+    [
+        (STRICT, "http://example.com/", True),
+        (STRICT, "https://example.com/", True),
+        (STRICT, "http://example.com:8080/", True),
+        (STRICT, "http://example.com:65535/", True),
+        (STRICT, "http://example.com:22/", False),
+        (STRICT, "https://example.com:25/", False),
+        (STRICT, "http://example.com:1023/", False),
+        (EgressPolicy(ports=(range(443, 444),)), "https://example.com/", True),
+        (EgressPolicy(ports=(range(443, 444),)), "http://example.com:443/", True),
+        (EgressPolicy(ports=(range(443, 444),)), "http://example.com/", False),
+        (EgressPolicy(ports=(range(443, 444),)), "https://example.com:8443/", False),
+        (EgressPolicy(ports=()), "https://example.com/", False),
+        (EgressPolicy(require_https=True), "https://example.com/", True),
+        (EgressPolicy(require_https=True), "HTTPS://example.com/", True),
+        (EgressPolicy(require_https=True), "http://example.com/", False),
+        (EgressPolicy(require_https=True), "http://example.com:443/", False),
+        (EgressPolicy(require_https=True, allow_loopback=True), "http://127.0.0.1:8080/", False),
+    ],
+)
+def test_schemes_and_ports_are_refused_for_every_host(
+    policy: EgressPolicy, url: str, allowed: bool
+) -> None:
+    named = replace(policy, allow_hosts=frozenset({"example.com", "127.0.0.1"}))
+    for one in (policy, named):
+        if allowed:
+            one.check(check_url(url))
+        else:
+            with pytest.raises(ForbiddenUrl):
+                one.check(check_url(url))
+
+
+OPEN = EgressPolicy(
+    allow_loopback=True,
+    allow_networks=(ip_network("0.0.0.0/0"), ip_network("::/0")),
+    allow_hosts=frozenset({"localhost", "127.0.0.1", "::1"}),
+    own_port=8000,
+)
+"""Allows whatever can be allowed."""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000/jobs",
+        "http://127.8.8.8:8000/",
+        "https://127.0.0.1:8000/",
+        "http://localhost:8000/",
+        "http://LOCALHOST.:8000/",
+        "http://app.localhost:8000/",
+        "http://127。0。0。1:8000/",
+        "http://[::ffff:127.0.0.1]:8000/",
+        "http://[::ffff:7f00:1]:8000/",
+        "http://[::1]:8000/",
+        f"http://{UNSPECIFIED}:8000/",
+        "http://[::]:8000/",
+    ],
+)
+def test_the_servers_own_port_is_refused_even_if_loopback_is_allowed(url: str) -> None:
+    with pytest.raises(ForbiddenUrl, match="this server itself"):
+        OPEN.check(check_url(url))
+    OPEN.check(check_url(url.replace("8000", "8001")))
+
+
+def test_the_own_port_of_another_machine_is_allowed() -> None:
+    EgressPolicy(own_port=8000).check(check_url("http://8.8.8.8:8000/"))
+
+
+@pytest.mark.parametrize(
+    ("public", "url", "allowed"),
+    [
+        (ELSEWHERE, "https://images.example.com/jobs", False),
+        (ELSEWHERE, "https://IMAGES.Example.com.:443/", False),
+        (ELSEWHERE, "https://\uff49mages.example。com/", False),
+        (ELSEWHERE, "https://images.example.com:8443/", True),
+        (ELSEWHERE, "https://example.com/", True),
+        ("https://Bücher.example", "https://xn--bcher-kva.example/", False),
+        ("https://xn--bcher-kva.example", "https://BÜCHER.example/", False),
+        ("http://8.8.8.8:8080", "http://8.8.8.8:8080/", False),
+        ("http://[2606:4700::1]", "http://[2606:4700:0:0::1]:80/", False),
+    ],
+)
+def test_the_servers_public_url_is_refused(public: str, url: str, allowed: bool) -> None:
+    policy = EgressPolicy(allow_loopback=True, public_url=URL(public))
+    if allowed:
+        policy.check(check_url(url))
+        return
+    with pytest.raises(ForbiddenUrl, match="this server itself"):
+        policy.check(check_url(url))
+    name = check_url(url).raw_host or ""
+    # What else is behind that name is the operator's to know.
+    replace(policy, allow_hosts=frozenset({name.removesuffix(".")})).check(check_url(url))

@@ -1,13 +1,15 @@
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_network
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
-from imgsvc.callbacks import EgressPolicy, check_url, guarded_connector, open_session
+from imgsvc.callbacks import EgressPolicy, check_url, open_session
 from imgsvc.errors import ForbiddenUrl
 from standins.receiver import Receiver, callback_receiver, reply
 
@@ -82,6 +84,22 @@ async def test_a_forbidden_address_in_the_url_itself_is_refused(
     async with open_session(STRICT) as session:
         with pytest.raises(ForbiddenUrl):
             await session.get(f"http://{host}:{receiver.port}/")
+    assert not receiver.received
+
+
+async def test_scheme_port_and_the_server_itself_are_refused_at_the_call_too(
+    receiver: Receiver,
+) -> None:
+    open_to_us = EgressPolicy(allow_loopback=True)
+    for policy in (
+        replace(open_to_us, require_https=True),
+        replace(open_to_us, ports=(range(443, 444),)),
+        replace(open_to_us, public_url=URL(receiver.url)),
+        replace(open_to_us, own_port=receiver.port),
+    ):
+        async with open_session(policy) as session:
+            with pytest.raises(ForbiddenUrl):
+                await session.get(receiver.url)
     assert not receiver.received
 
 
@@ -186,7 +204,8 @@ async def test_path_and_query_arrive_byte_for_byte(
     assert (await receiver.next()).target == target
 
 
-async def test_closing_the_connector_closes_its_resolver() -> None:
+async def test_closing_the_session_closes_its_resolver() -> None:
     names = Names(NAMES)
-    await guarded_connector(STRICT, resolver=names).close()
+    async with open_session(STRICT, resolver=names):
+        assert not names.closed
     assert names.closed

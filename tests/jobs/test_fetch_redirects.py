@@ -1,15 +1,19 @@
+import ssl
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from imgsvc.callbacks import EgressPolicy, open_session
 from imgsvc.errors import ForbiddenUrl, ImageFetchFailed, ImgsvcError, InvalidUrl
 from imgsvc.jobs import ImageFetcher
-from jobs.fetching import make_fetcher, redirect
-from standins.receiver import Receiver, reply
+from jobs.fetching import LOOPBACK, make_fetcher, redirect
+from standins.receiver import Receiver, callback_receiver, reply
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -116,6 +120,48 @@ async def test_every_hop_is_checked_against_the_policy(receiver: Receiver) -> No
     policy = EgressPolicy(allow_networks=(ip_network("127.0.0.1/32"),))
     receiver.answer_with(redirect(f"http://127.0.0.2:{receiver.port}/there"))
 
+    async with open_session(policy) as session:
+        with pytest.raises(ForbiddenUrl):
+            await make_fetcher(session, policy=policy).fetch(receiver.url)
+    assert len(receiver.received) == 1
+
+
+async def test_a_redirect_from_https_to_http_is_refused_where_https_is_required(
+    receiver: Receiver,
+) -> None:
+    tls = trustme.CA()
+    ours, theirs = ssl.create_default_context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.configure_trust(ours)
+    tls.issue_cert("127.0.0.1").configure_cert(theirs)
+    async with callback_receiver(tls=theirs) as first:
+        for required in (False, True):
+            first.answer_with(redirect("/on"), redirect(receiver.url))
+            receiver.answer_with(reply(body=b"picture"))
+            policy = replace(LOOPBACK, require_https=required)
+            async with open_session(policy, ssl=ours) as session:
+                fetched = make_fetcher(session, policy=policy).fetch(first.url)
+                if required:
+                    with pytest.raises(ForbiddenUrl, match="https"):
+                        await fetched
+                else:
+                    assert await fetched == b"picture"
+        assert len(first.received) == 4
+        assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "location"),
+    [
+        ({"own_port": 8000}, "http://localhost:8000/files/a.png"),
+        ({"public_url": URL("https://images.example.com/x")}, "https://images.example.com/files/a"),
+        ({}, "http://127.0.0.1:22/"),
+    ],
+)
+async def test_a_redirect_to_the_server_itself_or_an_odd_port_is_not_followed(
+    receiver: Receiver, rule: dict[str, Any], location: str
+) -> None:
+    policy = replace(LOOPBACK, **rule)
+    receiver.answer_with(redirect(location))
     async with open_session(policy) as session:
         with pytest.raises(ForbiddenUrl):
             await make_fetcher(session, policy=policy).fetch(receiver.url)

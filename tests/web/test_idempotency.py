@@ -87,7 +87,7 @@ async def test_a_hundred_repetitions_at_once_make_one_job(
         ({"fallback": "never"}, PATHS[0]),
         ({"image_base64": as_base64(picture(65))}, PATHS[0]),
         ({"mask_base64": as_base64(picture(mode="RGBA"))}, PATHS[0]),
-        ({"image_base64": None, "image_url": "http://127.0.0.1:9/a.png"}, PATHS[0]),
+        ({"image_base64": None, "image_url": "https://example.com/a.png"}, PATHS[0]),
         ({}, PATHS[1]),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from yarl import URL
 
 from imgsvc.config import Settings
 from standins.openai import openai_standin
@@ -116,6 +117,8 @@ async def test_a_prefix_that_is_no_folder_of_a_bucket_is_refused(
         ("http://2130706433/", "invalid_url"),
         ("http://192.168.1.7/x", "forbidden_url"),
         ("http://[fd00:ec2::254]/", "forbidden_url"),
+        ("http://example.com:25/", "forbidden_url"),
+        ("http://[2606:4700::5efe:10.0.0.1]/", "forbidden_url"),
     ],
 )
 @pytest.mark.parametrize("path", PATHS)
@@ -125,6 +128,21 @@ async def test_a_callback_url_that_cannot_work_is_refused_at_once(
     status, problem = await local.post(path, PHOTO, callbackUrl=url)
     assert status == 400
     assert_problem(status, problem, code)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+async def test_no_url_may_lead_to_the_server_itself(remote: Caller, host: str) -> None:
+    own = f"http://{host}:{URL(remote.server.url).port}/process-image-async"
+    image = PHOTO | {"image_base64": None, "image_url": own}
+    for status, problem in (
+        await remote.post(PATHS[0], PHOTO, callbackUrl=own),
+        await remote.post(PATHS[0], image),
+        await remote.post(PATHS[2], {"prompt": "x"}, progressUrl=own),
+    ):
+        assert_problem(status, problem, "forbidden_url")
+        assert problem["detail"] == "The URL leads to this server itself."
+    status, listed = await remote.get("/jobs?state=queued")
+    assert listed["jobs"] == []
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -5,14 +5,16 @@ import base64
 import io
 import json
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from PIL import Image
 
 from standins.openai import OpenAIStandin
 from standins.pictures import as_base64, picture
-from standins.receiver import reply
+from standins.receiver import Answer, Receiver, callback_receiver, drop, reply
 from standins.service import Caller
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -222,37 +224,57 @@ async def test_a_failed_delivery_is_repeated_with_the_same_id_and_the_same_bytes
     assert len({attempt.headers["webhook-id"] for attempt in attempts}) == 1
 
 
-async def test_an_image_is_fetched_from_image_url(remote: Caller, standin: OpenAIStandin) -> None:
-    linked = await remote.run(TO_STORAGE, PHOTO)
-    body = {"prompt": "again", "image_url": linked["result_url"], "filename": "b.png"}
+@pytest_asyncio.fixture(loop_scope="package")
+async def pictures() -> AsyncIterator[Receiver]:
+    """Run a server to fetch images from."""
+    async with callback_receiver() as running:
+        yield running
+
+
+async def test_an_image_is_fetched_from_image_url(
+    remote: Caller, standin: OpenAIStandin, pictures: Receiver
+) -> None:
+    pictures.answer_with(reply(body=picture()))
+    body = {"prompt": "again", "image_url": pictures.url, "filename": "b.png"}
     callback = await remote.run(TO_BASE64, body)
     assert (callback["status"], callback["provider"]) == ("completed", "openai")
     assert standin.calls[-1].fields["prompt"] == "again"
 
 
 @pytest.mark.parametrize(
-    ("url", "error"),
+    ("answer", "error"),
     [
-        ("{base}/nothing-here", "ImageFetchFailed: "),
-        ("{base}/health", "NotAnImage: "),
-        ("{base}/docs/assets/swagger-ui-bundle.js", "ImageFileTooLarge: "),
-        ("http://127.0.0.1:1/", "ImageFetchFailed: "),
-        ("http://does-not-exist.invalid/a.png", "ImageFetchFailed: "),
+        (reply(404), "ImageFetchFailed: "),
+        (reply(body=b'{"status": "ok"}'), "NotAnImage: "),
+        (reply(body=bytes(300_001)), "ImageFileTooLarge: "),
+        (drop, "ImageFetchFailed: "),
     ],
 )
 async def test_an_image_that_cannot_be_fetched_fails_the_job_clearly(
-    remote: Caller, url: str, error: str
+    remote: Caller, pictures: Receiver, answer: Answer, error: str
 ) -> None:
-    body = {"prompt": "x", "image_url": url.format(base=remote.server.url)}
-    callback = await remote.run(TO_BASE64, body)
+    # aiohttp asks once more if a connection breaks without an answer.
+    pictures.answer_with(answer, answer)
+    callback = await remote.run(TO_BASE64, {"prompt": "x", "image_url": pictures.url})
     assert callback["status"] == "failed"
     assert callback["error"].startswith(error)
 
 
-async def test_a_mask_that_does_not_fit_a_fetched_image_fails_the_job(remote: Caller) -> None:
-    linked = await remote.run(TO_STORAGE, PHOTO)
+async def test_an_image_at_a_name_that_does_not_exist_fails_the_job_clearly(
+    remote: Caller,
+) -> None:
+    body = {"prompt": "x", "image_url": "http://does-not-exist.invalid/a.png"}
+    callback = await remote.run(TO_BASE64, body)
+    assert callback["status"] == "failed"
+    assert callback["error"].startswith("ImageFetchFailed: ")
+
+
+async def test_a_mask_that_does_not_fit_a_fetched_image_fails_the_job(
+    remote: Caller, pictures: Receiver
+) -> None:
+    pictures.answer_with(reply(body=picture()))
     mask = as_base64(picture(10, 10, mode="RGBA"))
-    body = {"prompt": "x", "image_url": linked["result_url"], "mask_base64": mask}
+    body = {"prompt": "x", "image_url": pictures.url, "mask_base64": mask}
     assert (await remote.run(TO_BASE64, body))["error"].startswith("InvalidMask: ")
 
 

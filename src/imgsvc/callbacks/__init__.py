@@ -1,6 +1,7 @@
 """Callbacks: where one may go, how it is sent, signed and repeated."""
 
-from imgsvc.callbacks.connections import guarded_connector, open_session
+from imgsvc.callbacks.connections import open_session
+from imgsvc.callbacks.egress import EgressConfig
 from imgsvc.callbacks.guard import EgressPolicy, check_url, is_forbidden
 from imgsvc.callbacks.progress import Post, PostOutcome, ProgressSender
 from imgsvc.callbacks.protocol import CallbacksConfig, Verdict, planned_delay, rewrite
@@ -11,13 +12,13 @@ __all__ = [
     "CallbackSender",
     "CallbacksConfig",
     "Delivery",
+    "EgressConfig",
     "EgressPolicy",
     "Post",
     "PostOutcome",
     "ProgressSender",
     "Verdict",
     "check_url",
-    "guarded_connector",
     "is_forbidden",
     "open_session",
     "planned_delay",

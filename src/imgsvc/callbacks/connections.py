@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
-from imgsvc.callbacks.guard import EgressPolicy, is_forbidden
+from imgsvc.callbacks.guard import EgressPolicy
 from imgsvc.errors import ForbiddenUrl
 
 
@@ -35,13 +35,11 @@ class _RefusedError(OSError):
 _destination: ContextVar[str] = ContextVar("_destination")
 
 
-def _refuse(address: str, policy: EgressPolicy) -> None:
+def _refuse(policy: EgressPolicy, address: str, port: int, *, host: str) -> None:
     try:
-        forbidden = is_forbidden(ip_address(address), policy)
-    except ValueError:
-        forbidden = True
-    if forbidden:
-        raise _RefusedError
+        policy.check_address(ip_address(address), port, host=host)
+    except (ForbiddenUrl, ValueError) as exc:
+        raise _RefusedError from exc
 
 
 class _GuardedResolver(AbstractResolver):
@@ -55,9 +53,8 @@ class _GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         results = await self._resolver.resolve(host, port, family)
-        if not self._policy.allows_name(host):
-            for result in results:
-                _refuse(result["host"], self._policy)
+        for result in results:
+            _refuse(self._policy, result["host"], port, host=host)
         return results
 
     async def close(self) -> None:
@@ -70,11 +67,11 @@ class _GuardedConnector(aiohttp.TCPConnector):
     def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver, **options: Any) -> None:
         def open_socket(info: aiohttp.AddrInfoType) -> socket.socket:
             family, kind, proto, _, address = info
-            if not policy.allows_name(_destination.get()):
-                _refuse(str(address[0]), policy)
+            _refuse(policy, str(address[0]), int(address[1]), host=_destination.get())
             return socket.socket(family, kind, proto)
 
         self._guard = _GuardedResolver(policy, resolver)
+        self._policy = policy
         super().__init__(resolver=self._guard, socket_factory=open_socket, **options)
 
     async def connect(
@@ -83,6 +80,7 @@ class _GuardedConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
+        self._policy.check(req.url)
         token = _destination.set(req.url.raw_host or "")
         try:
             return await super().connect(req, traces, timeout)
@@ -98,30 +96,22 @@ class _GuardedConnector(aiohttp.TCPConnector):
         await self._guard.close()
 
 
-def guarded_connector(
-    policy: EgressPolicy, *, resolver: AbstractResolver | None = None, **options: Any
-) -> aiohttp.TCPConnector:
-    """Return a connector that reaches only what the policy allows.
-
-    A request over it raises ForbiddenUrl otherwise. ``options`` are those of
-    ``aiohttp.TCPConnector``. The connector owns its resolver.
-    """
-    return _GuardedConnector(policy, resolver=resolver or aiohttp.DefaultResolver(), **options)
-
-
 @asynccontextmanager
 async def open_session(
-    policy: EgressPolicy, **options: Any
+    policy: EgressPolicy, *, resolver: AbstractResolver | None = None, **options: Any
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Yield a session for URLs that callers name; ``options`` as in :func:`guarded_connector`.
+    """Yield a session for URLs that callers name; ``options`` are of ``aiohttp.TCPConnector``.
 
-    It reaches only what the policy allows, takes no proxy or password from the
-    environment, keeps no cookies from one caller to the next, and hands compressed
-    answers on as they are. The number of connections has no limit here: a queue for
-    them would run against each request's deadline. Limit the requests instead.
+    A request raises ForbiddenUrl where the policy does not allow it. It takes no proxy or
+    password from the environment, keeps no cookies from one caller to the next, and hands
+    compressed answers on as they are. The number of connections has no limit here: a
+    queue for them would run against each request's deadline. Limit the requests instead.
     """
+    connector = _GuardedConnector(
+        policy, resolver=resolver or aiohttp.DefaultResolver(), limit=0, **options
+    )
     async with aiohttp.ClientSession(
-        connector=guarded_connector(policy, limit=0, **options),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,

@@ -1,9 +1,11 @@
-"""Where the service may connect to when a caller names the URL: what can be told without I/O.
+"""Where the service may connect to when a caller names the URL: the rules.
 
-:mod:`imgsvc.callbacks.connections` sees to it that nothing else is connected to.
+:mod:`imgsvc.callbacks.connections` keeps to them.
 """
 
+import errno
 import re
+import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote
@@ -72,45 +74,103 @@ _DENIED = tuple(
 )
 
 
+# The middle of the interface identifiers that hold an IPv4 address: RFC 5214, section 6.1
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
+
+# None of mail, remote shells and the other old protocols that a POST may be aimed at.
+_DEFAULT_PORTS = (range(80, 81), range(443, 444), range(1024, 65536))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EgressPolicy:
-    """What is allowed beyond the public Internet."""
+    """What is allowed beyond the public Internet, and what is not within it."""
 
     allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_hosts: frozenset[str] = frozenset()  # in lower case, without a final dot
     allow_loopback: bool = False
+    require_https: bool = False
+    ports: tuple[range, ...] = _DEFAULT_PORTS
+    own_port: int | None = None  # that the server listens on; None: it does not
+    public_url: URL | None = None  # how callers reach the server
 
     def allows_name(self, host: str) -> bool:
         """Return whether this host is allowed by its name, wherever it resolves to."""
-        return host.lower().removesuffix(".") in self.allow_hosts
+        return _plain(host) in self.allow_hosts
 
-    def check_host(self, host: str) -> None:
-        """Raise ForbiddenUrl if the host alone tells that it may not be called.
+    def check(self, url: URL) -> None:
+        """Raise ForbiddenUrl if the URL, from :func:`check_url`, alone tells that it may not be.
 
         Names wait for their addresses, except ``localhost`` and what is below it, which
         never leave the machine (RFC 6761, section 6.3).
         """
-        if self.allows_name(host):
-            return
-        name = host.lower().removesuffix(".")
+        host, port = url.raw_host or "", url.port or 0
+        if self.require_https and url.scheme != "https":
+            raise ForbiddenUrl("This server calls https URLs alone.")
+        if not any(port in ports for ports in self.ports):
+            raise ForbiddenUrl(f"This server does not call the port {port}.")
+        if self._is_public_url(host, port):
+            raise ForbiddenUrl("The URL leads to this server itself.")
+        name = _plain(host)
         local = name == "localhost" or name.endswith(".localhost")
         try:
             address = ip_address("127.0.0.1" if local else name)
         except ValueError:
             return
-        if is_forbidden(address, self):
+        self.check_address(address, port, host=host)
+
+    def check_address(self, address: IPv4Address | IPv6Address, port: int, *, host: str) -> None:
+        """Raise ForbiddenUrl if this address of the host may not be connected to."""
+        if not self.allows_name(host) and is_forbidden(address, self):
             raise ForbiddenUrl
+        if port == self.own_port and is_local(address):
+            raise ForbiddenUrl("The URL leads to this server itself.")
+
+    def _is_public_url(self, host: str, port: int) -> bool:
+        own = self.public_url
+        if own is None or self.allows_name(host):
+            return False
+        return (_plain(host), port) == (_plain(own.raw_host or ""), own.port)
+
+
+def _plain(host: str) -> str:
+    return host.lower().removesuffix(".")
 
 
 def is_forbidden(address: IPv4Address | IPv6Address, policy: EgressPolicy) -> bool:
     """Return whether the service may not connect to this address."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    address = _unmapped(address)
     if policy.allow_loopback and any(address in network for network in _LOOPBACK):
         return False
     if policy.allows_name(str(address)) or any(address in n for n in policy.allow_networks):
         return False
+    if isinstance(address, IPv6Address) and int(address) >> 32 & 0xFFFF_FFFF in _ISATAP:
+        return True
     return any(address in network for network in _DENIED)
+
+
+def is_local(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether the address is one of this machine's own: only those can be bound to.
+
+    Raises OSError if there is no socket to try it with.
+    """
+    address = _unmapped(address)
+    if address.is_loopback or address.is_unspecified:
+        return True
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError as exc:
+        # The last is a link-local address without a zone, which cannot be connected to either.
+        if exc.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL}:
+            return False
+        raise
+    return True
+
+
+def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def check_url(raw: str) -> URL:

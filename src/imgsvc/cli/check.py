@@ -244,16 +244,17 @@ async def _check_moderation(settings: Settings, report: _Report) -> None:
 
 async def _check_callback(settings: Settings, url: str, report: _Report) -> None:
     what = "callback: one test delivery"
+    policy = settings.egress_policy(own_port=settings.server.port)
     try:
         target = rewrite(check_url(url), settings.callbacks.rewrite)
-        settings.egress.check_host(target.host or "")
+        policy.check(target)
     except ImgsvcError as exc:
         report.fail(f"{what}: {describe(exc)}")
         return
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder) / "body.json"
         body.write_bytes(b'{"event": "imgsvc_check"}')
-        async with open_session(settings.egress) as session:
+        async with open_session(policy) as session:
             attempt = await CallbackSender(session, settings.callbacks).attempt(
                 Delivery(
                     url=url,

@@ -18,8 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from yarl import URL
 
-from imgsvc.callbacks import CallbacksConfig, EgressPolicy
+from imgsvc.callbacks import CallbacksConfig, EgressConfig, EgressPolicy
 from imgsvc.config.entries import provider_entries
 from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
 from imgsvc.config.problems import Origins, explain, misspelt_aliases
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     prompts: PromptsConfig = Field(default_factory=PromptsConfig)
     storage: StorageConfig = Field(default_factory=FilesystemConfig)
     callbacks: CallbacksConfig = Field(default_factory=CallbacksConfig)
+    egress: EgressConfig = Field(default_factory=EgressConfig)
     logs: LogsConfig = Field(default_factory=LogsConfig)
 
     @model_validator(mode="before")
@@ -147,16 +149,20 @@ class Settings(BaseSettings):
         offered = [(api.name, model) for api in self.image_apis for model in api.offered.values()]
         return [(name, model) for name, model in offered if not model.has_price]
 
-    @property
-    def egress(self) -> EgressPolicy:
-        """Where callbacks and image fetches may go.
+    def egress_policy(self, *, own_port: int) -> EgressPolicy:
+        """Return where callbacks and image fetches of the server on this port may go.
 
         Loopback only while nobody but this machine can ask for it.
         """
+        public_url = self.server.public_url
         return EgressPolicy(
             allow_networks=tuple(self.callbacks.allow_networks),
             allow_hosts=frozenset(self.callbacks.allow_hosts),
             allow_loopback=self.server.is_loopback,
+            require_https=self.egress.require_https,
+            ports=self.egress.port_ranges,
+            own_port=own_port,
+            public_url=None if public_url is None else URL(public_url),
         )
 
 

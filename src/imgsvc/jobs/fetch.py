@@ -64,7 +64,7 @@ class ImageFetcher:
 
     async def _get(self, url: URL) -> bytes | URL:
         """Return the body, or where a redirect leads to."""
-        self.policy.check_host(url.host or "")
+        self.policy.check(url)
         headers = {"Accept": "image/*", "User-Agent": f"imgsvc/{__version__}"}
         async with self.session.get(url, headers=headers, allow_redirects=False) as response:
             if response.status in _REDIRECTS:

@@ -120,7 +120,7 @@ class Intake:
         if len(values) > 1:
             raise InvalidUrl(f"The header {name} was sent {len(values)} times.")
         url = rewrite(check_url(values[0].strip()), self.callbacks.rewrite)
-        self.policy.check_host(url.host or "")
+        self.policy.check(url)
         return values[0].strip()
 
     @asynccontextmanager
@@ -141,7 +141,7 @@ class Intake:
                 )
                 self.catalogue.check(options, has_mask=body.mask_base64 is not None)
                 if body.image_url is not None:
-                    self.policy.check_host(check_url(body.image_url).host or "")
+                    self.policy.check(check_url(body.image_url))
                 await self._check_prompt(body.prompt)
                 image: StoredImage | RemoteImage
                 if body.image_url is not None:
