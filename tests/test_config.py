@@ -287,12 +287,18 @@ def test_the_rules_of_egress_reach_the_policy(env: Environment) -> None:
     env(
         IMGSVC_EGRESS__REQUIRE_HTTPS="true",
         IMGSVC_EGRESS__PORTS='[443, "8000-8999"]',
+        IMGSVC_EGRESS__PROXY="http://imgsvc:canary@proxy.internal:3128",
         IMGSVC_SERVER__PUBLIC_URL="https://images.example.com",
     )
-    policy = load_settings().egress_policy(own_port=8000)
+    settings = load_settings()
+    policy = settings.egress_policy(own_port=8000)
     assert policy.require_https
     assert policy.ports == (range(443, 444), range(8000, 9000))
     assert (policy.own_port, policy.public_url) == (8000, URL("https://images.example.com"))
+    assert policy.proxy is not None
+    assert not policy.allow_loopback  # it would be the proxy's
+    assert list(secret_values(settings)) == ["http://imgsvc:canary@proxy.internal:3128"]
+    assert "canary" not in f"{settings!r} {settings.model_dump_json()} {policy!r}"
 
 
 def test_without_settings_a_policy_is_as_strict_as_the_guard_by_itself(env: Environment) -> None:
@@ -318,6 +324,37 @@ def test_a_port_that_is_none_is_explained(env: Environment, entry: str, message:
     [problem] = problems()
     assert problem.startswith("egress.ports")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "proxy.internal:3128",
+        "//user:canary@proxy.internal:3128",
+        "http://user:canary@proxy.internal",
+        "http://user:canary@:3128",
+        "http://user:canary@proxy.internal:99999",
+        "http://user:canary@proxy.internal:port",
+        "http://user:canary@[::1:3128",
+        "http://user:canary@proxy.internal:3128/path",
+        "http://user:canary@proxy.internal:3128?x=1",
+        "http://us%3Aer:canary@proxy.internal:3128",
+        "http://user:canary@proxy.internal:0",
+        "http://user:canary@proxy internal:3128",
+        "http://user:canary@proxy.internal:3128#x",
+        "socks5://user:canary@proxy.internal:1080",
+        "canary",
+    ],
+)
+def test_a_proxy_that_is_none_is_explained_without_its_password(
+    env: Environment, proxy: str
+) -> None:
+    env(IMGSVC_EGRESS__PROXY=proxy)
+    [problem] = problems()
+    assert problem == (
+        "egress.proxy: write the proxy as http://user:password@proxy.internal:3128"
+        " (set by IMGSVC_EGRESS__PROXY)"
+    )
 
 
 # -- where the links lead ---------------------------------------------------------------

@@ -13,9 +13,12 @@ from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+from multidict import CIMultiDict
+from yarl import URL
 
 from imgsvc.callbacks.guard import EgressPolicy
 from imgsvc.errors import ForbiddenUrl
@@ -61,7 +64,41 @@ class _GuardedResolver(AbstractResolver):
         await self._resolver.close()
 
 
-class _GuardedConnector(aiohttp.TCPConnector):
+class _CheckedConnector(aiohttp.TCPConnector):
+    """Raises ForbiddenUrl from the request for URLs that alone tell that they may not be called.
+
+    The addresses behind the names are the proxy's affair, and nobody else is connected to.
+    """
+
+    def __init__(self, policy: EgressPolicy, **options: Any) -> None:
+        self._policy = policy
+        self._proxy_auth: dict[str, str] = {}
+        if policy.proxy is not None:
+            proxy = URL(policy.proxy.get_secret_value())
+            if proxy.user is not None:
+                value = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+                self._proxy_auth = {hdrs.PROXY_AUTHORIZATION: value}
+        super().__init__(**options)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> Connection:
+        self._policy.check(req.url)
+        if (req.proxy is None) is not (self._policy.proxy is None):
+            raise ForbiddenUrl
+        # The password is not in the proxy's URL, which aiohttp quotes in its errors. Only what
+        # opens a tunnel has headers of the proxy's own.
+        if req.is_ssl():
+            req.proxy_headers = CIMultiDict(self._proxy_auth)
+        else:
+            req.headers.update(self._proxy_auth)
+        return await super().connect(req, traces, timeout)
+
+
+class _GuardedConnector(_CheckedConnector):
     """Connects only where the policy allows; raises ForbiddenUrl from the request."""
 
     def __init__(self, policy: EgressPolicy, *, resolver: AbstractResolver, **options: Any) -> None:
@@ -71,8 +108,7 @@ class _GuardedConnector(aiohttp.TCPConnector):
             return socket.socket(family, kind, proto)
 
         self._guard = _GuardedResolver(policy, resolver)
-        self._policy = policy
-        super().__init__(resolver=self._guard, socket_factory=open_socket, **options)
+        super().__init__(policy, resolver=self._guard, socket_factory=open_socket, **options)
 
     async def connect(
         self,
@@ -80,7 +116,6 @@ class _GuardedConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
     ) -> Connection:
-        self._policy.check(req.url)
         token = _destination.set(req.url.raw_host or "")
         try:
             return await super().connect(req, traces, timeout)
@@ -106,12 +141,20 @@ async def open_session(
     password from the environment, keeps no cookies from one caller to the next, and hands
     compressed answers on as they are. The number of connections has no limit here: a
     queue for them would run against each request's deadline. Limit the requests instead.
+
+    With the policy's proxy, all requests go through that, and it resolves their names;
+    ``resolver`` is not asked then.
     """
-    connector = _GuardedConnector(
-        policy, resolver=resolver or aiohttp.DefaultResolver(), limit=0, **options
-    )
+    connector: aiohttp.TCPConnector
+    if policy.proxy is None:
+        connector = _GuardedConnector(
+            policy, resolver=resolver or aiohttp.DefaultResolver(), limit=0, **options
+        )
+    else:
+        connector = _CheckedConnector(policy, limit=0, **options)
     async with aiohttp.ClientSession(
         connector=connector,
+        proxy=URL(policy.proxy.get_secret_value()).with_user(None) if policy.proxy else None,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,

@@ -3,7 +3,11 @@
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from yarl import URL
+
+from imgsvc.callbacks.guard import check_url
+from imgsvc.errors import InvalidUrl
 
 _PORTS = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
 
@@ -24,10 +28,28 @@ def _port_entry(value: object) -> str:
     return entry
 
 
+def _proxy(value: SecretStr) -> SecretStr:
+    example = "write the proxy as http://user:password@proxy.internal:3128"
+    try:
+        given = URL(value.get_secret_value())
+        url = check_url(str(given.with_user(None)))
+    except (ValueError, InvalidUrl) as exc:
+        raise ValueError(example) from exc
+    if (
+        not url.explicit_port
+        or url.path != "/"
+        or url.query_string
+        or given.fragment
+        or ":" in (given.user or "")
+    ):
+        raise ValueError(example)
+    return value
+
+
 class EgressConfig(BaseModel):
     """Where callbacks, progress posts and image_url may go; see also `callbacks`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     require_https: bool = Field(
         default=False, description="Refuse URLs that are http, in redirects too."
@@ -35,6 +57,11 @@ class EgressConfig(BaseModel):
     ports: list[Annotated[str, BeforeValidator(_port_entry)]] = Field(
         default=["80", "443", "1024-65535"],
         description="Ports that may be called, and ranges of them.",
+    )
+    proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(
+        default=None,
+        description="Forward proxy that all these calls go through, as "
+        "http://user:password@proxy.internal:3128; it resolves the names.",
     )
 
     @property

@@ -34,6 +34,8 @@ _FAILURES: tuple[tuple[type[Exception], Verdict, str], ...] = (
     (ForbiddenUrl, Verdict.DEAD, "forbidden address"),
     (InvalidUrl, Verdict.DEAD, "invalid url"),
     (TimeoutError, Verdict.RETRY, "timeout"),
+    (aiohttp.ClientProxyConnectionError, Verdict.RETRY, "proxy not reached"),
+    (aiohttp.ClientHttpProxyError, Verdict.RETRY, "proxy refused"),
     (aiohttp.ClientConnectorDNSError, Verdict.RETRY, "host not found"),
     (aiohttp.ClientSSLError, Verdict.RETRY, "tls error"),
     (ConnectionRefusedError, Verdict.RETRY, "connection refused"),

@@ -152,17 +152,19 @@ class Settings(BaseSettings):
     def egress_policy(self, *, own_port: int) -> EgressPolicy:
         """Return where callbacks and image fetches of the server on this port may go.
 
-        Loopback only while nobody but this machine can ask for it.
+        Loopback only while nobody but this machine can ask for it, and not through a
+        proxy, whose loopback it would be.
         """
         public_url = self.server.public_url
         return EgressPolicy(
             allow_networks=tuple(self.callbacks.allow_networks),
             allow_hosts=frozenset(self.callbacks.allow_hosts),
-            allow_loopback=self.server.is_loopback,
+            allow_loopback=self.server.is_loopback and self.egress.proxy is None,
             require_https=self.egress.require_https,
             ports=self.egress.port_ranges,
             own_port=own_port,
             public_url=None if public_url is None else URL(public_url),
+            proxy=self.egress.proxy,
         )
 
 
