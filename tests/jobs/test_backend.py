@@ -380,6 +380,15 @@ async def test_pages_show_every_job_once_while_others_are_added(backend: JobBack
     assert seen == list(reversed(jobs))
 
 
+async def test_a_list_of_one_client_has_no_job_of_another(backend: JobBackend) -> None:
+    anns = [await accept(backend, client="ann") for _ in range(3)]
+    bobs = await accept(backend, client="bob")
+    found = await backend.list(JobFilter(client="ann"), before=anns[2].seq, limit=10)
+    assert found == [anns[1], anns[0]]
+    assert await backend.list(JobFilter(client="bob"), before=None, limit=10) == [bobs]
+    assert await backend.list(JobFilter(client="An%"), before=None, limit=10) == []
+
+
 async def test_a_list_shows_what_was_asked_for(backend: JobBackend) -> None:
     image, batch = await accept(backend), await accept(backend, spec=batch_spec())
     dead = await finished(backend)

@@ -71,6 +71,17 @@ async def test_a_call_holds_its_estimate_until_it_is_settled(backend: JobBackend
     assert await spent(backend, job) == Spent(calls=1, cost=30)
 
 
+async def test_a_report_of_one_client_counts_no_other(backend: JobBackend) -> None:
+    for client, cost in (("ann", 30), ("bob", 7)):
+        call = new_call(await accept(backend, client=client), estimate=100)
+        await backend.ledger.reserve(call, Limits())
+        backend.ledger.settle(call.id, Bill(cost=cost))
+    wanted = UsageFilter(first=DAY, last=DAY, group_by=Grouping.CLIENT, client="bob")
+    found = await backend.ledger.usage(wanted)
+    assert [row.client for row in found.rows] == ["bob"]
+    assert (found.total.calls, found.total.cost) == (1, 7)
+
+
 async def test_a_call_of_unknown_cost_goes_on_holding_its_estimate(backend: JobBackend) -> None:
     job = await accept(backend)
     call = new_call(job, estimate=100)

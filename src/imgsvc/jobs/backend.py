@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from imgsvc.jobs.api_keys import ApiKeys
 from imgsvc.jobs.items import Items
 from imgsvc.jobs.ledger import Ledger
 from imgsvc.jobs.models import (
@@ -84,6 +85,11 @@ class JobBackend(Protocol):
     @property
     def ledger(self) -> Ledger:
         """What the calls of jobs cost."""
+        ...
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        """Which keys callers have."""
         ...
 
     @property

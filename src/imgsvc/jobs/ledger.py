@@ -89,6 +89,7 @@ class UsageFilter:
     first: date
     last: date  # this day too
     group_by: Grouping
+    client: str | None = None  # whose; None: everybody's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

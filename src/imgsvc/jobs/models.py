@@ -249,6 +249,7 @@ class JobFilter:
     kind: JobKind | None = None
     callback: CallbackState | None = None
     since: datetime | None = None  # accepted at this time or later
+    client: str | None = None  # who sent them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

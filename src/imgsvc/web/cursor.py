@@ -55,4 +55,4 @@ def _filters(wanted: Wanted) -> list[str | float | None]:
     if isinstance(wanted, ItemFilter):
         return [wanted.job_id, wanted.state]
     since = None if wanted.since is None else wanted.since.timestamp()
-    return [wanted.state, wanted.kind, wanted.callback, since]
+    return [wanted.state, wanted.kind, wanted.callback, since, wanted.client]

@@ -1,5 +1,6 @@
 """The embedded record of jobs: one SQLite file, one process."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imgsvc.jobs.data_folder import unusable
+from imgsvc.jobs.sqlite.api_keys import SqliteApiKeys
 from imgsvc.jobs.sqlite.backend import SqliteBackend
 from imgsvc.jobs.sqlite.writer import open_database, unreadable
 
@@ -41,6 +44,19 @@ class SqliteConfig(BaseModel):
             " refused with 503."
         ),
     )
+
+    @asynccontextmanager
+    async def open_api_keys(self, data_dir: Path) -> AsyncIterator[SqliteApiKeys]:
+        """Yield the keys alone, also while a server holds the folder, or before one ever has.
+
+        Raises ConfigurationError as `open` does, or if the folder cannot be made.
+        """
+        try:
+            await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise unusable(data_dir, exc) from exc
+        async with open_database(data_dir / FILE) as database:
+            yield SqliteApiKeys(database)
 
     @asynccontextmanager
     async def open(self, data_dir: Path) -> AsyncIterator[SqliteBackend]:

@@ -31,6 +31,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.sqlite import changes, queries
+from imgsvc.jobs.sqlite.api_keys import SqliteApiKeys
 from imgsvc.jobs.sqlite.events import add_event
 from imgsvc.jobs.sqlite.hand_out import RETRY
 from imgsvc.jobs.sqlite.items import SqliteItems, forget_portion
@@ -50,6 +51,7 @@ class SqliteBackend:
     def __init__(self, database: Database, *, max_queued: int) -> None:
         self.ledger = SqliteLedger(database)
         self.items = SqliteItems(database)
+        self.api_keys = SqliteApiKeys(database)
         self._database = database
         self._max_queued = max_queued
         self._arriving = 0  # jobs on their way to the disk

@@ -140,15 +140,18 @@ def lose_track(tx: Transaction) -> None:
 
 def usage(tx: Transaction, wanted: UsageFilter) -> UsageReport:
     """Add up calls."""
-    days = (wanted.first.isoformat(), wanted.last.isoformat())
+    values = [wanted.first.isoformat(), wanted.last.isoformat()]
     those = "FROM usage_days WHERE day BETWEEN ? AND ?"
+    if wanted.client is not None:
+        values.append(wanted.client)
+        those += " AND client = ?"
     keys = ", ".join(_KEYS[wanted.group_by])
     order = "day" if wanted.group_by is Grouping.DAY else f"cost DESC, {keys}"
     rows = tx.execute(
         f"SELECT {keys}, {_ADDED_UP} {those} GROUP BY {keys} ORDER BY {order} LIMIT {MAX_ROWS}",
-        days,
+        values,
     )
-    total = tx.one(f"SELECT {_ADDED_UP} {those}", days)
+    total = tx.one(f"SELECT {_ADDED_UP} {those}", values)
     return UsageReport(rows=[_usage_row(row) for row in rows], total=_usage_row(total))
 
 

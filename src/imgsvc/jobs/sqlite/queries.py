@@ -67,6 +67,7 @@ def list_jobs(tx: Transaction, wanted: JobFilter, before: int | None, limit: int
     """Return a page of jobs, the newest first."""
     since = None if wanted.since is None else wanted.since.timestamp()
     conditions: list[tuple[str, Any]] = [
+        ("client = ?", wanted.client),
         ("state = ?", wanted.state),
         ("kind = ?", wanted.kind),
         ("callback_state = ?", wanted.callback),

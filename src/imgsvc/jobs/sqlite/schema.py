@@ -203,6 +203,20 @@ _COUNTS = (
     """,
 )
 
+# Only the digest of a key's secret: who reads the file can use no key.
+_API_KEYS = """
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,  -- the part of the key that is no secret
+    digest BLOB NOT NULL,  -- SHA-256 of its secret
+    client TEXT NOT NULL,
+    roles TEXT NOT NULL,  -- a JSON list
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    last_used_at REAL,
+    revoked_at REAL
+) WITHOUT ROWID
+"""
+
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         _JOBS,
@@ -244,6 +258,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE items ADD COLUMN started_at REAL",  # seconds since 1970; the newest attempt
         "ALTER TABLE items ADD COLUMN finished_at REAL",
     ),
+    (_API_KEYS, "CREATE INDEX jobs_by_client ON jobs (client, seq)"),
 )
 """Statements that lead from version n to n + 1."""
 

@@ -1,0 +1,112 @@
+"""The keys of callers, in the same file as the jobs: see the protocol `ApiKeys`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from imgsvc.jobs.api_keys import ApiKey
+from imgsvc.jobs.sqlite.rows import time_or_none
+from imgsvc.jobs.sqlite.writer import Database, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteApiKeys:
+    """The protocol `ApiKeys` over one :class:`Database`.
+
+    Several processes may do this with one file: each method is one transaction.
+    """
+
+    database: Database
+
+    async def add(self, key: ApiKey) -> bool:
+        """Keep a new key, unless its id is taken."""
+        return await self.database.call(lambda tx: add(tx, key))
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id."""
+
+        def run(tx: Transaction) -> ApiKey | None:
+            row = tx.one("SELECT * FROM api_keys WHERE id = ?", (key_id,))
+            return None if row is None else to_key(row)
+
+        return await self.database.call(run)
+
+    async def list(self) -> Sequence[ApiKey]:
+        """Return all keys, the oldest first."""
+
+        def run(tx: Transaction) -> list[ApiKey]:
+            rows = tx.execute("SELECT * FROM api_keys ORDER BY created_at, id")
+            return [to_key(row) for row in rows]
+
+        return await self.database.call(run)
+
+    async def revoke(self, key_id: str, at: datetime) -> bool:
+        """End a key for good."""
+
+        def run(tx: Transaction) -> bool:
+            done = tx.execute(
+                "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?",
+                (at.timestamp(), key_id),
+            )
+            return done.rowcount > 0
+
+        return await self.database.call(run)
+
+    async def replace(self, key_id: str, successor: ApiKey, until: datetime) -> bool:
+        """Keep a new key, and let the old one end."""
+
+        def run(tx: Transaction) -> bool:
+            old = tx.one("SELECT 1 FROM api_keys WHERE id = ? AND revoked_at IS NULL", (key_id,))
+            if old is None or not add(tx, successor):
+                return False
+            end = until.timestamp()
+            tx.execute(
+                "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE id = ?",
+                (end, end, key_id),
+            )
+            return True
+
+        return await self.database.call(run)
+
+    async def used(self, key_id: str, at: datetime) -> None:
+        """Take note that a key was used."""
+
+        def run(tx: Transaction) -> None:
+            tx.execute(
+                "UPDATE api_keys SET last_used_at = ? WHERE id = ?", (at.timestamp(), key_id)
+            )
+
+        await self.database.call(run)
+
+
+def add(tx: Transaction, key: ApiKey) -> bool:
+    """Keep a new key, and return whether its id was free."""
+    done = tx.execute(
+        "INSERT OR IGNORE INTO api_keys (id, digest, client, roles, created_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            key.id,
+            key.digest,
+            key.client,
+            json.dumps(sorted(key.roles)),
+            key.created_at.timestamp(),
+            None if key.expires_at is None else key.expires_at.timestamp(),
+        ),
+    )
+    return done.rowcount > 0
+
+
+def to_key(row: Any) -> ApiKey:
+    """Return the key of a row."""
+    return ApiKey(
+        id=row["id"],
+        digest=row["digest"],
+        client=row["client"],
+        roles=frozenset(json.loads(row["roles"])),
+        created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        expires_at=time_or_none(row["expires_at"]),
+        last_used_at=time_or_none(row["last_used_at"]),
+        revoked_at=time_or_none(row["revoked_at"]),
+    )
