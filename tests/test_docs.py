@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from imgsvc.config import ALIASES, CONFIG_VARIABLE, PREFIX, Settings, load_settings
+from imgsvc.config.names import API_KEY_VARIABLE
 from imgsvc.config.sources import room_fields
 from imgsvc.providers import Automatic1111Config, HuggingFaceConfig
 from imgsvc.storage import FilesystemConfig, S3Config
@@ -261,7 +262,8 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 @every_page
 def test_variables_in_the_documents_exist(page: Path) -> None:
     keys = set(keys_of(FilesystemConfig)) | set(keys_of(S3Config))
-    known = {f"{PREFIX}{key.replace('.', '__').upper()}" for key in keys} | {CONFIG_VARIABLE}
+    known = {f"{PREFIX}{key.replace('.', '__').upper()}" for key in keys}
+    known |= {CONFIG_VARIABLE, API_KEY_VARIABLE}
     entry_keys = "|".join(room_fields(Settings, "providers")).upper()
     entry = re.compile(rf"{PREFIX}PROVIDERS__\w+__(KEY|{entry_keys})")
     counterexamples = {"IMGSVC_ROOM__KEY", "IMGSVC_SERVER__PROT"}

@@ -54,7 +54,11 @@ async def busy_server(
 async def test_the_first_lines_say_what_the_service_runs_on_and_what_is_odd_about_it(
     tmp_path: Path,
 ) -> None:
-    variables = {"IMGSVC_WORKERS__COUNT": "3", "IMGSVC_SERVER__HOST": "0.0.0.0"}  # noqa: S104 - that is what is warned of
+    variables = {
+        "IMGSVC_WORKERS__COUNT": "3",
+        "IMGSVC_SERVER__HOST": "0.0.0.0",  # noqa: S104 - that is what is warned of
+        "IMGSVC_AUTH__MODE": "none",
+    }
     async with server_process(tmp_path / "data", environment=variables) as server:
         odd = await server.event("public_url_not_set")
     started = next(line for line in server.output if "service_started" in line)
@@ -62,6 +66,28 @@ async def test_the_first_lines_say_what_the_service_runs_on_and_what_is_odd_abou
         assert part in started
     assert "name http://0.0.0.0:" in odd["effect"]
     assert "open_to_the_network" in "".join(server.output)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "imgsvc.example.com"])  # noqa: S104 - not listened on
+async def test_off_loopback_it_does_not_start_unless_it_is_said_how_callers_prove_themselves(
+    tmp_path: Path, host: str
+) -> None:
+    variables = {"IMGSVC_SERVER__HOST": host}
+    async with server_process(tmp_path / "data", started=False, environment=variables) as server:
+        assert await server.process.wait() == 2
+    said = "".join(server.output)
+    assert "auth.mode is not set" in said
+    assert 'auth.mode = "none"' in said
+    assert not (tmp_path / "data").exists()
+
+
+async def test_off_loopback_it_starts_with_keys_and_warns_of_nothing(tmp_path: Path) -> None:
+    variables = {"IMGSVC_SERVER__HOST": "0.0.0.0", "IMGSVC_AUTH__MODE": "api_key"}  # noqa: S104 - with keys
+    async with server_process(tmp_path / "data", environment=variables) as server:
+        await server.event("public_url_not_set")
+        async with aiohttp.ClientSession() as session, session.get(server.url + "/jobs") as answer:
+            assert answer.status == 401
+    assert "open_to_the_network" not in "".join(server.output)
 
 
 async def test_models_that_end_or_are_kept_from_being_called_are_warned_of_at_the_start(

@@ -38,6 +38,8 @@ from imgsvc.jobs import (
 from imgsvc.providers import EditOptions, EditRouter, PromptFilter, open_prompt_filter, open_router
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
+from imgsvc.web.auth.api_keys import KeyVerifier
+from imgsvc.web.auth.guard import Guard, guarding
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
@@ -45,7 +47,7 @@ from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.metrics import make_registry
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
 from imgsvc.web.readiness import Readiness
-from imgsvc.web.routes import ROUTES
+from imgsvc.web.routes import add_routes
 
 INSPECTORS = 2
 """Image processes that look at new requests: a heavy one must not hold up all others."""
@@ -204,10 +206,13 @@ def _application(
         readiness=readiness,
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
+    rules = add_routes(app.router, settings.auth)
+    guard = Guard(rules, KeyVerifier(opened.backend.api_keys) if settings.auth.is_on else None)
+    app.middlewares.append(guarding(guard))
     app.on_response_prepare.append(set_headers)
-    app.add_routes(ROUTES)
     app[CONTEXT] = Context(
         base_url=base_url,
+        guard=guard,
         intake=intake,
         dry_runs=DryRuns(
             selector=_selector(settings, opened),

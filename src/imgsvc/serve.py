@@ -48,6 +48,7 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
 
     Raises ConfigurationError if the server cannot start as configured.
     """
+    settings.check_authentication()
     with _listen(settings.server.host, settings.server.port) as sock:
         url = settings.server.public_url or _url_of(sock)
         async with (
@@ -127,8 +128,12 @@ def _announce(settings: Settings, server: Server) -> None:
             effect="there is a budget, so it is not called",
             mend="set `price` or `usd_per_image` of the model",
         )
-    if not settings.server.is_loopback:
-        log.warning("open_to_the_network", effect="anyone who can reach the port can use it")
+    if not settings.server.is_loopback and not settings.auth.is_on:
+        log.warning(
+            "open_to_the_network",
+            effect="anyone who can reach the port can use it",
+            mend='set auth.mode = "api_key"',
+        )
     if settings.server.links_lead_nowhere:
         log.warning(
             "public_url_not_set",

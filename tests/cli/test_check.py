@@ -54,6 +54,30 @@ async def test_every_problem_is_named_not_just_the_first(
         assert name in output
 
 
+@pytest.mark.parametrize(
+    ("mode", "code", "said"),
+    [
+        (None, 1, "FAIL  auth.mode is not set"),
+        ("none", 0, "note  auth: none, so anybody"),
+        ("api_key", 0, "ok    auth: api_key"),
+    ],
+)
+async def test_it_says_whether_anybody_could_use_the_server(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    mode: str | None,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGSVC_SERVER__HOST", "0.0.0.0")  # noqa: S104 - not listened on
+    if mode is not None:
+        monkeypatch.setenv("IMGSVC_AUTH__MODE", mode)
+    assert await check(None, connect=False, callback_url=None) == code
+    assert said in capsys.readouterr().out
+
+
 async def test_a_data_folder_that_cannot_be_made_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from imgsvc.cli.times import parse_since
+from imgsvc.cli.times import parse_since, parse_span
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -40,3 +40,14 @@ def test_a_time_without_an_offset_is_one_of_this_machine(text: str) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="neither a span like 2h or 3d nor an ISO time"):
         parse_since(text, NOW)
+
+
+def test_a_span_is_so_long() -> None:
+    assert parse_span("24h") == timedelta(hours=24)
+    assert parse_span("90d") == timedelta(days=90)
+
+
+@pytest.mark.parametrize("text", ["", "90", "-1d", "1y", "999999d", "1.5h", "2026-11-25"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no span"):
+        parse_span(text)

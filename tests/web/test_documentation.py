@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgsvc.web import openapi
+from imgsvc.web import openapi, openapi_security
 from imgsvc.web.job_query import JobQuery
 from imgsvc.web.job_view import AttemptView, CallbackView, JobLinks, JobView, ProgressView
 from imgsvc.web.openapi_parts import problem_answers
@@ -72,3 +72,8 @@ def test_the_agent_in_the_guide_is_one_that_watsonx_orchestrate_takes(tmp_path: 
     agent = watsonx_import("agent", file)
     paths = openapi.document("http://127.0.0.1")["paths"].values()
     assert set(agent["tools"]) < {each["operationId"] for path in paths for each in path.values()}
+
+
+def test_every_refusal_of_who_may_not_is_documented_with_its_status() -> None:
+    for error in openapi_security.REFUSALS:
+        assert f"| {error.status} | `{error.code}` |" in HTTP_API

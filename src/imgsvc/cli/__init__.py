@@ -1,4 +1,4 @@
-"""The command line: serve (default), openapi, check, demo, jobs, callbacks and usage.
+"""The command line: serve (default), openapi, check, demo, keys, jobs, callbacks and usage.
 
 Imports wait until a command needs them: image processes import the program that
 started them, and `--help` should be quick.
@@ -18,6 +18,7 @@ from imgsvc.cli.options import (
     add_jobs_commands,
     add_usage_options,
 )
+from imgsvc.cli.options_keys import add_keys_commands
 from imgsvc.errors import ConfigurationError, ImgsvcError
 
 
@@ -82,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
 
+    keys = commands.add_parser("keys", help="make, list and end the keys of callers")
+    add_keys_commands(keys)
+
     jobs = commands.add_parser("jobs", help="see, cancel or repeat the jobs of a running server")
     add_jobs_commands(jobs)
 
@@ -109,12 +113,14 @@ def _openapi(arguments: argparse.Namespace) -> int:
 
     from imgsvc.config import load_settings  # noqa: PLC0415
     from imgsvc.web.openapi import document  # noqa: PLC0415
+    from imgsvc.web.routes import rules_of  # noqa: PLC0415
 
-    url = arguments.server_url
+    url, settings = arguments.server_url, load_settings(arguments.config)
     if url is None:
-        server = load_settings(arguments.config).server
+        server = settings.server
         url = server.public_url or f"http://{server.host}:{server.port}"
-    text = orjson.dumps(document(url, full=arguments.full), option=orjson.OPT_INDENT_2)
+    found = document(url, full=arguments.full, rules=rules_of(settings.auth))
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2)
     print(text.decode(), flush=True)
     return 0
 

@@ -108,8 +108,7 @@ def _check_plain(settings: Settings, report: _Report) -> None:
     _check_plain_prompts(settings, report)
     if not server.is_loopback and server.public_url is None:
         report.note("server.public_url is not set: links will name the listening address")
-    if not server.is_loopback:
-        report.note("the server has no authentication yet: keep it behind a gateway")
+    _check_plain_auth(settings, report)
     if not settings.callbacks.signing_secrets:
         report.note("callbacks are not signed: set callbacks.signing_secrets")
     existing = next(path for path in _with_parents(settings.data_dir) if path.exists())
@@ -117,6 +116,19 @@ def _check_plain(settings: Settings, report: _Report) -> None:
         report.fail(f"data_dir: {settings.data_dir} cannot be created or written")
     else:
         report.ok(f"data_dir: {settings.data_dir} can be written")
+
+
+def _check_plain_auth(settings: Settings, report: _Report) -> None:
+    if settings.auth.is_on:
+        report.ok(f"auth: {settings.auth.mode}")
+        return
+    try:
+        settings.check_authentication()
+    except ConfigurationError as exc:
+        report.fail(exc.message)
+    else:
+        if not settings.server.is_loopback:
+            report.note("auth: none, so anybody who can reach the port can use the server")
 
 
 def _check_plain_providers(settings: Settings, report: _Report) -> None:

@@ -1,5 +1,6 @@
 """Talking to a running server, with its refusals in plain words."""
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from imgsvc.config.names import API_KEY_VARIABLE
 from imgsvc.errors import ConfigurationError, ImgsvcError
 
 TIMEOUT = 30.0
@@ -74,16 +76,33 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(server: str) -> AsyncIterator[Client]:
-    """Yield a client of the server at this URL."""
+async def open_client(server: str, key: str | None = None) -> AsyncIterator[Client]:
+    """Yield a client of the server at this URL, which proves itself with this key."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
         yield Client(server=server.rstrip("/"), session=session)
 
 
 def job_path(job_id: str) -> str:
     """Return the path of a job, whatever was typed as its id."""
     return f"/jobs/{quote(job_id, safe='')}"
+
+
+def own_key(file: Path | None) -> str | None:
+    """Return the key in this file, else that of the environment, else None.
+
+    No option takes the key itself: it would stay in the shell's history, and everybody on
+    the machine could read it in the list of processes. Raises ConfigurationError.
+    """
+    try:
+        key = os.environ.get(API_KEY_VARIABLE, "") if file is None else file.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError([f"--key-file: {file} cannot be read as a key"]) from exc
+    key = key.strip()
+    if not key.isascii() or not key.isprintable():
+        raise ConfigurationError([f"{file or API_KEY_VARIABLE} does not hold a key"])
+    return key or None
 
 
 def configured_server(config: Path | None) -> str:

@@ -20,6 +20,7 @@ from imgsvc.cli.client import (
     configured_server,
     job_path,
     open_client,
+    own_key,
 )
 from imgsvc.cli.tables import Json, details, jobs_table, plain
 from imgsvc.cli.usage import usage
@@ -37,7 +38,7 @@ async def run(command: Command, arguments: Namespace) -> int:
     Raises ConfigurationError if neither names one.
     """
     server = arguments.server or configured_server(arguments.config)
-    async with open_client(server) as client:
+    async with open_client(server, own_key(arguments.key_file)) as client:
         try:
             return await command(client, arguments)
         except RequestFailed as exc:

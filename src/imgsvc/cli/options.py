@@ -90,6 +90,12 @@ def _talks(
     parser.add_argument(
         "--server", metavar="URL", help="the running server (default: by the configuration)"
     )
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="where the API key is (default: the variable IMGSVC_API_KEY has the key itself)",
+    )
     parser.add_argument("--json", action="store_true", dest="as_json", help=json)
     parser.set_defaults(run=_talk, command=command)
 

@@ -39,6 +39,7 @@ from imgsvc.providers import (
     RoutingConfig,
 )
 from imgsvc.storage import FilesystemConfig, S3Config, StorageConfig
+from imgsvc.web.auth.config import AuthConfig
 from imgsvc.web.config import ServerConfig
 
 __all__ = ["ALIASES", "CONFIG_VARIABLE", "PREFIX", "Settings", "load_settings", "secret_values"]
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
         None, description="Folder of files named like `room__key` that hold secrets."
     )
     server: ServerConfig = Field(default_factory=ServerConfig)
+    auth: AuthConfig = Field(default_factory=AuthConfig)
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
     backend: BackendConfig = Field(default_factory=BackendConfig)
     images: ImagesConfig = Field(default_factory=ImagesConfig)
@@ -148,6 +150,17 @@ class Settings(BaseSettings):
             return []
         offered = [(api.name, model) for api in self.image_apis for model in api.offered.values()]
         return [(name, model) for name, model in offered if not model.has_price]
+
+    def check_authentication(self) -> None:
+        """Raise ConfigurationError if anybody in the network could use the server by oversight."""
+        if self.auth.mode is None and not self.server.is_loopback:
+            problem = (
+                f"auth.mode is not set, and server.host is {self.server.host}: anybody who can"
+                ' reach the port could use the server. Set auth.mode = "api_key"'
+                " (IMGSVC_AUTH__MODE) and make keys with `imgsvc keys create`; if something in"
+                ' front of the server checks who calls, set auth.mode = "none"'
+            )
+            raise ConfigurationError([problem])
 
     def egress_policy(self, *, own_port: int) -> EgressPolicy:
         """Return where callbacks and image fetches of the server on this port may go.

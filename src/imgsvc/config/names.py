@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 PREFIX = "IMGSVC_"
 CONFIG_VARIABLE = "IMGSVC_CONFIG"
+API_KEY_VARIABLE = "IMGSVC_API_KEY"
+"""The key with which commands talk to a running server; no setting of a server."""
+
+_NO_SETTINGS = frozenset({CONFIG_VARIABLE, API_KEY_VARIABLE})
 
 ALIASES: Mapping[str, str] = {
     "COS_ENDPOINT": "storage.endpoint",
@@ -41,7 +45,7 @@ def our_variables() -> dict[str, str]:
     texts: dict[str, str] = {}
     for variable in sorted(os.environ, reverse=True):
         name, text = variable.upper(), os.environ[variable]
-        if text and name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+        if text and name.startswith(PREFIX) and name not in _NO_SETTINGS:
             texts[name.removeprefix(PREFIX)] = text
     return {
         name: text for name, text in texts.items() if not _SERVICE_LINK.fullmatch(f"{name}={text}")

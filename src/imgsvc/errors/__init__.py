@@ -26,7 +26,12 @@
     │   ├── InvalidIdempotencyKey
     │   ├── IdempotencyKeyReused
     │   ├── InvalidCursor
-    │   └── InvalidEventId
+    │   ├── InvalidEventId
+    │   └── AccessError             it is not known who asks, or they may not
+    │       ├── CredentialsMissing
+    │       ├── CredentialsAmbiguous
+    │       ├── CredentialsInvalid
+    │       └── RoleMissing
     ├── ServiceOverloaded           come back later (503)
     │   ├── QueueFull
     │   ├── DiskRefuses
@@ -89,6 +94,13 @@ message. Foreign exceptions are mapped to these once, at the adapter that meets
 them, with ``raise … from exc``.
 """
 
+from imgsvc.errors.access import (
+    AccessError,
+    CredentialsAmbiguous,
+    CredentialsInvalid,
+    CredentialsMissing,
+    RoleMissing,
+)
 from imgsvc.errors.base import (
     ConfigurationError,
     FieldError,
@@ -189,6 +201,7 @@ from imgsvc.errors.storage import (
 )
 
 __all__ = [
+    "AccessError",
     "BodyAborted",
     "BodyTimeout",
     "BodyTooLarge",
@@ -198,6 +211,9 @@ __all__ = [
     "CallbackNotSettled",
     "ConfigurationError",
     "CorruptImage",
+    "CredentialsAmbiguous",
+    "CredentialsInvalid",
+    "CredentialsMissing",
     "DiskRefuses",
     "FieldError",
     "ForbiddenUrl",
@@ -263,6 +279,7 @@ __all__ = [
     "RequestError",
     "RequestHeadTooLarge",
     "ResultGone",
+    "RoleMissing",
     "ServiceOverloaded",
     "ShuttingDown",
     "SpoolFull",

@@ -80,11 +80,11 @@ class JobControl:
             await self.blobs.delete(job.spec.blobs)
         return job
 
-    async def retry(self, job_id: str, *, request_id: str, client: str) -> Job:
-        """Do a job again as a new one, which refers to the old one; return the new one.
+    async def retry(self, job_id: str, *, request_id: str) -> Job:
+        """Do a job again as a new one of the same client, which refers to the old one.
 
-        Raises JobNotFound, JobNotRetryable, PayloadLost if what came with the request is
-        gone, QueueFull or DiskRefuses.
+        Return the new one. Raises JobNotFound, JobNotRetryable, PayloadLost if what came with
+        the request is gone, QueueFull or DiskRefuses.
         """
         job = await self.backend.get(job_id)
         if job.state not in _RETRYABLE:
@@ -96,7 +96,7 @@ class JobControl:
         new = NewJob(
             spec=spec,
             request_id=request_id,
-            client=client,
+            client=job.client,
             callback_url=job.callback_url,
             progress_url=job.progress_url,
             priority=job.priority,

@@ -16,7 +16,7 @@ from multidict import CIMultiDictProxy
 
 from imgsvc.errors import DiskRefuses, InvalidEventId, JobNotFound, ShuttingDown
 from imgsvc.jobs.models import JobEvent
-from imgsvc.web.jobs import job_id as job_id_of
+from imgsvc.web.jobs import visible_job
 from imgsvc.web.keys import CONTEXT, Context
 
 log = structlog.get_logger(__name__)
@@ -45,9 +45,10 @@ async def job_events(request: web.Request) -> web.StreamResponse:
     Raises JobNotFound or InvalidEventId. To one who has read it all the answer is 204,
     which keeps an `EventSource` from coming again.
     """
-    context, job_id = request.app[CONTEXT], job_id_of(request)
+    context = request.app[CONTEXT]
     last = last_event_id(request.headers)
-    job = await context.backend.get(job_id)
+    job = await visible_job(request)
+    job_id = job.id
     # The event that was read last, if it is still there, and the one behind it.
     known = await context.backend.events(job_id, after=last - 1, limit=2)
     if job.is_settled and [event.number for event in known] == [last]:

@@ -1,6 +1,6 @@
 """What the paths beside the jobs do: parse, call, answer. Errors travel up to the middleware."""
 
-from functools import cache
+from functools import lru_cache
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ from imgsvc.storage import FilesystemStorage, S3Config
 from imgsvc.storage.filesystem import content_type
 from imgsvc.web import openapi
 from imgsvc.web.answers import json_response
+from imgsvc.web.auth.guard import Guard
 from imgsvc.web.breaker_view import not_closed
 from imgsvc.web.keys import CONTEXT
 
@@ -114,10 +115,12 @@ async def front_page(_request: web.Request) -> web.Response:
 async def openapi_document(request: web.Request) -> web.Response:
     """Show the OpenAPI document: the tools, or with ?full=1 everything."""
     full = request.query.get("full", "") not in {"", "0", "false"}
-    return json_response(_document(request.app[CONTEXT].base_url, full=full))
+    context = request.app[CONTEXT]
+    return json_response(_document(context.base_url, context.guard, full=full))
 
 
-@cache
-def _document(base_url: str, *, full: bool) -> dict[str, Any]:
+@lru_cache(maxsize=2)
+def _document(base_url: str, guard: Guard, *, full: bool) -> dict[str, Any]:
     """Keep the document: making it takes the event loop some milliseconds."""
-    return openapi.document(base_url, full=full)
+    rules = None if guard.is_open else guard.rules
+    return openapi.document(base_url, full=full, rules=rules)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import ItemFilter
 from imgsvc.jobs.models import Job, JobState
 from imgsvc.web.answers import AcceptedResponse, json_response
+from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.item_view import items_view
 from imgsvc.web.job_query import ItemQuery, JobQuery, parse_query
 from imgsvc.web.job_view import job_view, page_view
@@ -28,7 +30,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     """List jobs, the newest first, a page at a time."""
     context = request.app[CONTEXT]
     query = parse_query(JobQuery, request.query)
-    wanted = query.wanted
+    wanted = replace(query.wanted, client=request[PRINCIPAL].sees_only)
     before = None if query.cursor is None else context.cursors.decode(query.cursor, wanted)
     # One more than is shown: it tells whether there is a next page.
     jobs = await context.backend.list(wanted, before=before, limit=query.limit + 1)
@@ -41,14 +43,15 @@ async def list_jobs(request: web.Request) -> web.Response:
 async def get_job(request: web.Request) -> web.Response:
     """Show a job with the attempts to deliver its callback."""
     context = request.app[CONTEXT]
-    return json_response(await _view(context, await context.backend.get(job_id(request))))
+    return json_response(await _view(context, await visible_job(request)))
 
 
 async def list_items(request: web.Request) -> web.Response:
     """List the items of a batch, a page at a time."""
     context = request.app[CONTEXT]
     query = parse_query(ItemQuery, request.query)
-    wanted = ItemFilter(job_id=job_id(request), state=query.state)
+    job = await visible_job(request)
+    wanted = ItemFilter(job_id=job.id, state=query.state)
     after = 0 if query.cursor is None else context.cursors.decode(query.cursor, wanted)
     items = await context.backend.items.page(wanted, after=after, limit=query.limit + 1)
     page = items[: query.limit]
@@ -62,7 +65,7 @@ async def get_result(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     return await result_response(
         request,
-        await context.backend.get(job_id(request)),
+        await visible_job(request),
         blobs=context.intake.blobs,
         storage=context.storage,
         buckets=context.buckets,
@@ -72,7 +75,7 @@ async def get_result(request: web.Request) -> web.StreamResponse:
 async def cancel_job(request: web.Request) -> web.Response:
     """Stop a job; 200 once it has ended, 202 if it takes its time."""
     context = request.app[CONTEXT]
-    wanted = job_id(request)
+    wanted = (await visible_job(request)).id
     with context.backend.watch(wanted) as happened:
         job = await context.control.cancel(wanted)
         with suppress(TimeoutError):
@@ -88,10 +91,8 @@ async def retry_job(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     context.readiness.check()
     context.spool.check()
-    old = job_id(request)
-    job = await context.control.retry(
-        old, request_id=request[REQUEST_ID], client=request.remote or "unknown"
-    )
+    old = (await visible_job(request)).id
+    job = await context.control.retry(old, request_id=request[REQUEST_ID])
     return AcceptedResponse(
         {"accepted": True, "job_id": job.id, "retry_of": old},
         headers={"Location": f"/jobs/{job.id}"},
@@ -101,11 +102,22 @@ async def retry_job(request: web.Request) -> web.Response:
 async def redeliver_callback(request: web.Request) -> web.Response:
     """Send a settled callback again."""
     context = request.app[CONTEXT]
-    job = await context.backend.redeliver(job_id(request))
+    job = await context.backend.redeliver((await visible_job(request)).id)
     return json_response(await _view(context, job), status=202)
 
 
-def job_id(request: web.Request) -> str:
+async def visible_job(request: web.Request) -> Job:
+    """Return the job in the path, if the caller may see it.
+
+    Raises JobNotFound else: whether somebody else has such a job is not told.
+    """
+    job = await request.app[CONTEXT].backend.get(_job_id(request))
+    if not request[PRINCIPAL].sees(job.client):
+        raise JobNotFound
+    return job
+
+
+def _job_id(request: web.Request) -> str:
     """Return the id in the path; raise JobNotFound for one that no job can have."""
     given = request.match_info["job_id"].lower()
     if not _JOB_ID.fullmatch(given):

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from imgsvc.jobs import JobBackend, JobControl, Spool
 from imgsvc.providers import Breakers, Catalogue
 from imgsvc.storage import Storage, StorageConfig
+from imgsvc.web.auth.guard import Guard
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
@@ -19,6 +20,7 @@ class Context:
     """All that the handlers need."""
 
     base_url: str  # without a slash at its end
+    guard: Guard
     intake: Intake
     dry_runs: DryRuns
     backend: JobBackend

@@ -5,8 +5,10 @@ from urllib.parse import urlsplit
 
 from imgsvc import __version__
 from imgsvc.errors import ConfigurationError
+from imgsvc.web.auth.rules import Rules
 from imgsvc.web.openapi_jobs import AGENT_JOB_ANSWERS, JOB_ANSWERS, job_paths
 from imgsvc.web.openapi_schemas import component_schemas
+from imgsvc.web.openapi_security import protected
 from imgsvc.web.openapi_service import SERVICE_ANSWERS, service_paths
 from imgsvc.web.openapi_tools import PREVIEWS, TOOLS
 from imgsvc.web.schemas import Accepted, Problem
@@ -20,17 +22,18 @@ _EXPECTED = (
 )
 
 
-def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
+def document(server_url: str, *, full: bool = False, rules: Rules | None = None) -> dict[str, Any]:
     """Return the OpenAPI 3.0.3 document of the server that callers reach at server_url.
 
     It holds the three tools and what an agent can do with their jobs, and nothing else,
     because watsonx Orchestrate makes a tool of every operation that it finds; full adds
-    the rest. Raises ConfigurationError for a
-    server_url that is not absolute, or that the importer would not take.
+    the rest. With rules it says who may do what, and how callers prove who they are.
+    Raises ConfigurationError for a server_url that is not absolute, or that the importer
+    would not take.
     """
     _check(server_url)
     paths = {tool.path: {"post": tool.operation(full=full)} for tool in TOOLS}
-    return {
+    plain = {
         "openapi": "3.0.3",
         "info": {
             "title": "imgsvc",
@@ -58,6 +61,7 @@ def document(server_url: str, *, full: bool = False) -> dict[str, Any]:
             )
         },
     }
+    return plain if rules is None else protected(plain, rules)
 
 
 def _check(server_url: str) -> None:

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 from imgsvc.errors import (
+    AccessError,
     BodyTooLarge,
     ImgsvcError,
     InvalidRequest,
@@ -38,6 +39,9 @@ def problem_response(error: ImgsvcError, *, request_id: str) -> web.Response:
         document["categories"] = error.categories
     if isinstance(error, JobFinished):
         document["state"] = error.state
+    if isinstance(error, AccessError) and error.challenge is not None:
+        reason = f', error="{error.challenge}"' if error.challenge else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="imgsvc"{reason}'
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, MethodNotAllowed):

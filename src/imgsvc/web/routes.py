@@ -1,38 +1,69 @@
-"""Every path of the server, in one list."""
+"""Every path of the server, in one list, with the rule who may use it beside it."""
 
 from aiohttp import web
 
 from imgsvc.web import docs_page, events, handlers, jobs, submit, usage
+from imgsvc.web.auth.config import AuthConfig
+from imgsvc.web.auth.rules import (
+    ADMIN,
+    CHANGE_JOB,
+    OPERATE,
+    PUBLIC,
+    READ,
+    SIGNED_LINK,
+    SUBMIT,
+    Rule,
+    Rules,
+)
 
 JOB = "/jobs/{job_id:[^/]+}"
 """A job; what is no id finds its way to the handler too, which says so."""
 
-ROUTES: list[web.RouteDef] = [
+ROUTES: list[tuple[web.RouteDef, Rule]] = [
     # The three tools
-    web.post("/process-image-async-b64", submit.process_image_to_base64),
-    web.post("/process-image-async", submit.process_image_to_storage),
-    web.post("/batch-process-images", submit.batch_process_images),
+    (web.post("/process-image-async-b64", submit.process_image_to_base64), SUBMIT),
+    (web.post("/process-image-async", submit.process_image_to_storage), SUBMIT),
+    (web.post("/batch-process-images", submit.batch_process_images), SUBMIT),
     # Jobs
-    web.get("/jobs", jobs.list_jobs),
-    web.get(JOB, jobs.get_job),
+    (web.get("/jobs", jobs.list_jobs), READ),
+    (web.get(JOB, jobs.get_job), READ),
     # HEAD would be a stream without an end
-    web.get(f"{JOB}/events", events.job_events, allow_head=False),
-    web.get(f"{JOB}/result", jobs.get_result),
-    web.get(f"{JOB}/items", jobs.list_items),
-    web.post(f"{JOB}/cancel", jobs.cancel_job),
-    web.post(f"{JOB}/retry", jobs.retry_job),
-    web.post(f"{JOB}/callback/redeliver", jobs.redeliver_callback),
-    # Results of the filesystem storage, by signed link
-    web.get("/files/{bucket}/{key:.+}", handlers.file),
+    (web.get(f"{JOB}/events", events.job_events, allow_head=False), READ),
+    (web.get(f"{JOB}/result", jobs.get_result), READ),
+    (web.get(f"{JOB}/items", jobs.list_items), READ),
+    (web.post(f"{JOB}/cancel", jobs.cancel_job), CHANGE_JOB),
+    (web.post(f"{JOB}/retry", jobs.retry_job), CHANGE_JOB),
+    (web.post(f"{JOB}/callback/redeliver", jobs.redeliver_callback), OPERATE),
+    # Results of the filesystem storage
+    (web.get("/files/{bucket}/{key:.+}", handlers.file), SIGNED_LINK),
     # For operators
-    web.get("/usage", usage.get_usage),
-    web.get("/health", handlers.health),
-    web.get("/health/live", handlers.live),
-    web.get("/health/ready", handlers.ready),
-    web.get("/metrics", handlers.metrics),
-    web.get("/cos/config", handlers.cos_config),
+    (web.get("/usage", usage.get_usage), READ),
+    (web.get("/health", handlers.health), PUBLIC),
+    (web.get("/health/live", handlers.live), PUBLIC),
+    (web.get("/health/ready", handlers.ready), PUBLIC),
+    (web.get("/metrics", handlers.metrics), OPERATE),
+    (web.get("/cos/config", handlers.cos_config), ADMIN),
     # The interface, for machines and for people
-    web.get("/", handlers.front_page),
-    web.get("/openapi.json", handlers.openapi_document),
-    *docs_page.routes(),
+    (web.get("/", handlers.front_page), PUBLIC),
+    (web.get("/openapi.json", handlers.openapi_document), PUBLIC),
+    *((route, PUBLIC) for route in docs_page.routes()),
 ]
+
+METRICS = ("GET", "/metrics")
+
+
+def rules_of(config: AuthConfig) -> Rules | None:
+    """Return who may use each path; None if everybody may do everything."""
+    return add_routes(web.UrlDispatcher(), config) if config.is_on else None
+
+
+def add_routes(router: web.UrlDispatcher, config: AuthConfig) -> Rules:
+    """Give the router all paths, and return who may use each."""
+    rules: Rules = {}
+    for definition, rule in ROUTES:
+        for route in definition.register(router):
+            if route.resource is not None:  # it is one: each has a path
+                rules[route.method, route.resource.canonical] = rule
+    if config.public_metrics:
+        rules[METRICS] = PUBLIC
+    return rules

@@ -10,6 +10,7 @@ from imgsvc.errors import DiskRefuses, MissingCallbackUrl, ShuttingDown
 from imgsvc.jobs.models import Job, JobKind, NewJob
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.web.answers import AcceptedResponse
+from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.idempotency import idempotency_key
 from imgsvc.web.intake import Order
 from imgsvc.web.keys import CONTEXT, REQUEST_ID
@@ -82,7 +83,7 @@ class _Submission:
         new = NewJob(
             spec=order.spec,
             request_id=self.request[REQUEST_ID],
-            client=self.request.remote or "unknown",
+            client=self.request[PRINCIPAL].client,
             callback_url=self.callback_url,
             progress_url=self.progress_url,
             priority=order.priority,

@@ -1,6 +1,7 @@
 """What calls of image APIs have cost, added up."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from imgsvc.jobs.ledger import MAX_ROWS, Grouping, UsageFilter, UsageReport, UsageRow
 from imgsvc.providers.pricing import in_usd
 from imgsvc.web.answers import json_response
+from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.keys import CONTEXT
 from imgsvc.web.validation import explain, wrong_field
 
@@ -82,6 +84,7 @@ class UsageReportView(BaseModel):
 async def get_usage(request: web.Request) -> web.Response:
     """Add up what calls have cost."""
     wanted = usage_filter(request.query, today=datetime.now(UTC).date())
+    wanted = replace(wanted, client=request[PRINCIPAL].sees_only)
     report = await request.app[CONTEXT].backend.ledger.usage(wanted)
     return json_response(usage_view(wanted, report))
 

@@ -1,0 +1,49 @@
+"""The caller has not proved who it is, or may not do this."""
+
+from typing import ClassVar
+
+from imgsvc.errors.requests import RequestError
+
+
+class AccessError(RequestError):
+    """The caller may not do this."""
+
+    status = 401
+    code = "access_refused"
+    title = "Access refused"
+    challenge: ClassVar[str | None] = None
+    """What `WWW-Authenticate` says beside the realm, by RFC 6750; None: no such header."""
+
+
+class CredentialsMissing(AccessError):
+    """Send a key, in the header X-API-Key or as Authorization: Bearer; the operator has it."""
+
+    code = "credentials_missing"
+    title = "Credentials missing"
+    challenge = ""  # RFC 6750, section 3.1: no error where nothing was sent
+
+
+class CredentialsAmbiguous(AccessError):
+    """Send one key: in the header X-API-Key, or as Authorization: Bearer, and once."""
+
+    status = 400
+    code = "credentials_ambiguous"
+    title = "More than one credential"
+    challenge = "invalid_request"
+
+
+class CredentialsInvalid(AccessError):
+    """This key is not known. Check that it was copied whole, or ask the operator for another."""
+
+    code = "credentials_invalid"
+    title = "Credentials invalid"
+    challenge = "invalid_token"
+
+
+class RoleMissing(AccessError):
+    """This takes a role that the key does not have. Ask the operator for a key that has it."""
+
+    status = 403
+    code = "role_missing"
+    title = "Role missing"
+    challenge = "insufficient_scope"

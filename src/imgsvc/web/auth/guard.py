@@ -1,0 +1,85 @@
+"""What stands before every handler: the route's rule, and the caller's proof."""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDictProxy
+
+from imgsvc.errors import (
+    CredentialsAmbiguous,
+    CredentialsInvalid,
+    CredentialsMissing,
+    RoleMissing,
+)
+from imgsvc.web.auth.api_keys import KeyVerifier
+from imgsvc.web.auth.principal import PRINCIPAL, Principal, Proof
+from imgsvc.web.auth.roles import Role
+from imgsvc.web.auth.rules import Rules
+
+KEY_HEADER = "X-API-Key"
+
+
+class Guard:
+    """Lets requests through by the rules; what has no rule is closed."""
+
+    def __init__(self, rules: Rules, verifier: KeyVerifier | None) -> None:
+        self.rules = rules
+        self._verifier = verifier
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has to prove who they are, and everybody may do everything."""
+        return self._verifier is None
+
+    async def admit(self, request: web.Request) -> None:
+        """Find out who calls, and note it on the request; raise an AccessError who may not."""
+        method = "GET" if request.method == "HEAD" else request.method
+        resource = request.match_info.route.resource
+        rule = None if resource is None else self.rules.get((method, resource.canonical))
+        if rule is None:
+            raise RoleMissing("No rule says who may do this, so nobody may.")
+        if rule.is_public:
+            return
+        principal = await self._identify(request)
+        if not rule.admits(principal):
+            wanted = " or ".join(rule.roles)
+            raise RoleMissing(
+                f"This takes the role {wanted}, which the key does not have. Ask the operator for"
+                " a key that has it."
+            )
+        request[PRINCIPAL] = principal
+
+    async def _identify(self, request: web.Request) -> Principal:
+        if self._verifier is None:
+            client = request.remote or "unknown"
+            return Principal(client=client, roles=frozenset(Role), proof=Proof.NONE)
+        return await self._verifier.verify(presented(request.headers))
+
+
+def presented(headers: CIMultiDictProxy[str]) -> str:
+    """Return the one credential of a request.
+
+    Raises CredentialsMissing, CredentialsAmbiguous, or CredentialsInvalid for another scheme.
+    """
+    keys, authorizations = headers.getall(KEY_HEADER, []), headers.getall("Authorization", [])
+    if len(keys) + len(authorizations) > 1:
+        raise CredentialsAmbiguous
+    if keys:
+        return keys[0].strip()
+    if not authorizations:
+        raise CredentialsMissing
+    scheme, _, credential = authorizations[0].strip().partition(" ")
+    if scheme.lower() != "bearer":
+        raise CredentialsInvalid("Authorization takes the scheme Bearer alone, and a key.")
+    return credential.strip()
+
+
+def guarding(guard: Guard) -> Middleware:
+    """Return the middleware that asks the guard."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.match_info.http_exception is None:  # else the handler only says 404 or 405
+            await guard.admit(request)
+        return await handler(request)
+
+    return check
