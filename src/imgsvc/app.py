@@ -40,6 +40,7 @@ from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
 from imgsvc.web.auth.api_keys import KeyVerifier
 from imgsvc.web.auth.guard import Guard, guarding
+from imgsvc.web.auth.throttle import Throttle
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
@@ -206,8 +207,12 @@ def _application(
         readiness=readiness,
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
-    rules = add_routes(app.router, settings.auth)
-    guard = Guard(rules, KeyVerifier(opened.backend.api_keys) if settings.auth.is_on else None)
+    auth = settings.auth
+    guard = Guard(
+        add_routes(app.router, auth),
+        KeyVerifier(opened.backend.api_keys) if auth.is_on else None,
+        Throttle(limit=auth.max_failures, window=auth.failure_window),
+    )
     app.middlewares.append(guarding(guard))
     app.on_response_prepare.append(set_headers)
     app[CONTEXT] = Context(

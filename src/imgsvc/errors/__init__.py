@@ -31,7 +31,8 @@
     │       ├── CredentialsMissing
     │       ├── CredentialsAmbiguous
     │       ├── CredentialsInvalid
-    │       └── RoleMissing
+    │       ├── RoleMissing
+    │       └── TooManyFailures     wrong keys: wait (429)
     ├── ServiceOverloaded           come back later (503)
     │   ├── QueueFull
     │   ├── DiskRefuses
@@ -100,6 +101,7 @@ from imgsvc.errors.access import (
     CredentialsInvalid,
     CredentialsMissing,
     RoleMissing,
+    TooManyFailures,
 )
 from imgsvc.errors.base import (
     ConfigurationError,
@@ -287,6 +289,7 @@ __all__ = [
     "StorageError",
     "StorageUnreachable",
     "TooManyDryRuns",
+    "TooManyFailures",
     "UnsupportedImageType",
     "UnsupportedMediaType",
     "describe",

@@ -47,3 +47,16 @@ class RoleMissing(AccessError):
     code = "role_missing"
     title = "Role missing"
     challenge = "insufficient_scope"
+
+
+class TooManyFailures(AccessError):
+    """There were too many wrong keys. Wait as long as Retry-After says, and check the key."""
+
+    status = 429
+    code = "too_many_failures"
+    title = "Too many failures"
+    retry_after: float | None = 60
+
+    def __init__(self, wait: float) -> None:
+        super().__init__()
+        self.retry_after = wait

@@ -8,6 +8,7 @@ from imgsvc.errors import (
     CredentialsInvalid,
     CredentialsMissing,
     RoleMissing,
+    TooManyFailures,
 )
 from imgsvc.web.auth.guard import KEY_HEADER
 from imgsvc.web.auth.rules import Rules
@@ -19,6 +20,7 @@ REFUSALS: tuple[type[AccessError], ...] = (
     CredentialsInvalid,
     CredentialsMissing,
     RoleMissing,
+    TooManyFailures,
 )
 
 _SCHEMES = {

@@ -26,7 +26,8 @@ HOUR = timedelta(hours=1)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
-    async with guarded_service(tmp_path_factory.mktemp("keys") / "data") as caller:
+    auth = {"max_failures": 1000}  # the tests of this module have many
+    async with guarded_service(tmp_path_factory.mktemp("keys") / "data", auth=auth) as caller:
         yield caller
 
 

@@ -19,6 +19,7 @@ from imgsvc.jobs.models import Job
 from imgsvc.web.auth.guard import Guard
 from imgsvc.web.auth.roles import Role
 from imgsvc.web.auth.rules import PUBLIC
+from imgsvc.web.auth.throttle import Throttle
 from imgsvc.web.keys import CONTEXT
 from jobs.calls import new_call
 from standins.service import Caller
@@ -116,7 +117,7 @@ async def test_a_route_without_a_rule_is_closed_to_everybody() -> None:
     request._match_info = match  # noqa: SLF001 - as the application does
     for rules in ({}, {("POST", "/forgotten"): PUBLIC}):
         with pytest.raises(RoleMissing):
-            await Guard(rules, None).admit(request)
+            await Guard(rules, None, Throttle(limit=1, window=1)).admit(request)
 
 
 async def test_every_route_has_a_rule(service: Caller) -> None:

@@ -22,6 +22,18 @@ class AuthConfig(BaseModel):
         default=False,
         description="Whether `/metrics` is for everybody, not for the role `operate` alone.",
     )
+    max_failures: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        description=(
+            "Wrong keys within `auth.failure_window` after which further tries from the same"
+            " address, or with the same key's id, are refused with 429."
+        ),
+    )
+    failure_window: float = Field(
+        60, gt=0, allow_inf_nan=False, description="Seconds for which a wrong key counts."
+    )
 
     @property
     def is_on(self) -> bool:

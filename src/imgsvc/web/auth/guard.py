@@ -10,10 +10,11 @@ from imgsvc.errors import (
     CredentialsMissing,
     RoleMissing,
 )
-from imgsvc.web.auth.api_keys import KeyVerifier
+from imgsvc.web.auth.api_keys import KeyVerifier, parse
 from imgsvc.web.auth.principal import PRINCIPAL, Principal, Proof
 from imgsvc.web.auth.roles import Role
 from imgsvc.web.auth.rules import Rules
+from imgsvc.web.auth.throttle import Throttle
 
 KEY_HEADER = "X-API-Key"
 
@@ -21,9 +22,10 @@ KEY_HEADER = "X-API-Key"
 class Guard:
     """Lets requests through by the rules; what has no rule is closed."""
 
-    def __init__(self, rules: Rules, verifier: KeyVerifier | None) -> None:
+    def __init__(self, rules: Rules, verifier: KeyVerifier | None, throttle: Throttle) -> None:
         self.rules = rules
         self._verifier = verifier
+        self._throttle = throttle
 
     @property
     def is_open(self) -> bool:
@@ -52,7 +54,17 @@ class Guard:
         if self._verifier is None:
             client = request.remote or "unknown"
             return Principal(client=client, roles=frozenset(Role), proof=Proof.NONE)
-        return await self._verifier.verify(presented(request.headers))
+        credential, address = presented(request.headers), request.remote or "unknown"
+        key = parse(credential)
+        key_id = None if key is None else key.id
+        self._throttle.check(address, credential, key_id)
+        try:
+            principal = await self._verifier.verify(credential)
+        except CredentialsInvalid:
+            self._throttle.failed(address, credential, key_id)
+            raise
+        self._throttle.succeeded(credential)
+        return principal
 
 
 def presented(headers: CIMultiDictProxy[str]) -> str:
