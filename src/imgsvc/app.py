@@ -41,6 +41,7 @@ from imgsvc.storage import Storage
 from imgsvc.web.auth.api_keys import KeyVerifier
 from imgsvc.web.auth.guard import Guard, guarding
 from imgsvc.web.auth.throttle import Throttle
+from imgsvc.web.auth.tokens import TokenVerifier, open_token_verifier
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
@@ -80,6 +81,7 @@ class _Opened:
     cursors: Cursors
     spool: Spool
     thumbnailer: Thumbnailer
+    tokens: TokenVerifier | None
 
 
 @asynccontextmanager
@@ -118,6 +120,7 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
             cursors=Cursors(cursor_key),
             spool=Spool(blobs=blobs, record=backend.size, limit=settings.backend.max_spool_bytes),
             thumbnailer=Thumbnailer(settings.images, blobs),
+            tokens=await enter(open_token_verifier(settings.auth)),
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
@@ -210,8 +213,9 @@ def _application(
     auth = settings.auth
     guard = Guard(
         add_routes(app.router, auth),
-        KeyVerifier(opened.backend.api_keys) if auth.is_on else None,
         Throttle(limit=auth.max_failures, window=auth.failure_window),
+        keys=KeyVerifier(opened.backend.api_keys) if auth.takes_keys else None,
+        tokens=opened.tokens,
     )
     app.middlewares.append(guarding(guard))
     app.on_response_prepare.append(set_headers)

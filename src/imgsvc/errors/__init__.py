@@ -39,6 +39,7 @@
     │   ├── SpoolFull
     │   ├── TooManyDryRuns
     │   ├── ModerationUnavailable
+    │   ├── TokenKeysUnavailable
     │   └── ShuttingDown
     ├── ImageError                  the picture itself is the problem (4xx)
     │   ├── NotAnImage
@@ -143,6 +144,7 @@ from imgsvc.errors.overload import (
     ServiceOverloaded,
     ShuttingDown,
     SpoolFull,
+    TokenKeysUnavailable,
     TooManyDryRuns,
 )
 from imgsvc.errors.providers import (
@@ -288,6 +290,7 @@ __all__ = [
     "StorageAccessDenied",
     "StorageError",
     "StorageUnreachable",
+    "TokenKeysUnavailable",
     "TooManyDryRuns",
     "TooManyFailures",
     "UnsupportedImageType",

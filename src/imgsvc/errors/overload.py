@@ -56,3 +56,11 @@ class ShuttingDown(ServiceOverloaded):
 
     code = "shutting_down"
     title = "Shutting down"
+
+
+class TokenKeysUnavailable(ServiceOverloaded):
+    """The keys that tokens are checked with cannot be had now. Try again in some seconds."""
+
+    code = "token_keys_unavailable"
+    title = "Token keys unavailable"
+    retry_after = 10

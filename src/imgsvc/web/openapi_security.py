@@ -3,11 +3,13 @@
 from typing import Any
 
 from imgsvc.errors import (
-    AccessError,
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,
+    DiskRefuses,
+    ImgsvcError,
     RoleMissing,
+    TokenKeysUnavailable,
     TooManyFailures,
 )
 from imgsvc.web.auth.guard import KEY_HEADER
@@ -15,12 +17,14 @@ from imgsvc.web.auth.rules import Rules
 from imgsvc.web.openapi_parts import problem_answers
 from imgsvc.web.problems import MEDIA_TYPE
 
-REFUSALS: tuple[type[AccessError], ...] = (
+REFUSALS: tuple[type[ImgsvcError], ...] = (
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,
     RoleMissing,
     TooManyFailures,
+    DiskRefuses,  # the record, where the keys are
+    TokenKeysUnavailable,
 )
 
 _SCHEMES = {
@@ -49,9 +53,17 @@ def _operation(operation: dict[str, Any], *, needs_key: bool) -> dict[str, Any]:
     if not needs_key:
         return operation | {"security": []}
     answers = dict(operation["responses"])
-    for status, answer in problem_answers(*REFUSALS).items():
+    told = {code for answer in answers.values() for code in _examples(answer)}
+    refusals = [error for error in REFUSALS if error.code not in told]
+    for status, answer in problem_answers(*refusals).items():
         answers[status] = _both(answers[status], answer) if status in answers else answer
     return operation | {"responses": dict(sorted(answers.items()))}
+
+
+def _examples(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the problems that an answer may be, by their codes."""
+    examples: dict[str, Any] = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    return examples
 
 
 def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

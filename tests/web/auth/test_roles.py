@@ -117,7 +117,7 @@ async def test_a_route_without_a_rule_is_closed_to_everybody() -> None:
     request._match_info = match  # noqa: SLF001 - as the application does
     for rules in ({}, {("POST", "/forgotten"): PUBLIC}):
         with pytest.raises(RoleMissing):
-            await Guard(rules, None, Throttle(limit=1, window=1)).admit(request)
+            await Guard(rules, Throttle(limit=1, window=1)).admit(request)
 
 
 async def test_every_route_has_a_rule(service: Caller) -> None:

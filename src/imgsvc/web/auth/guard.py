@@ -10,11 +10,12 @@ from imgsvc.errors import (
     CredentialsMissing,
     RoleMissing,
 )
-from imgsvc.web.auth.api_keys import KeyVerifier, parse
+from imgsvc.web.auth.api_keys import PREFIX, KeyVerifier, parse
 from imgsvc.web.auth.principal import PRINCIPAL, Principal, Proof
 from imgsvc.web.auth.roles import Role
 from imgsvc.web.auth.rules import Rules
 from imgsvc.web.auth.throttle import Throttle
+from imgsvc.web.auth.tokens import TokenVerifier
 
 KEY_HEADER = "X-API-Key"
 
@@ -22,15 +23,23 @@ KEY_HEADER = "X-API-Key"
 class Guard:
     """Lets requests through by the rules; what has no rule is closed."""
 
-    def __init__(self, rules: Rules, verifier: KeyVerifier | None, throttle: Throttle) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        throttle: Throttle,
+        *,
+        keys: KeyVerifier | None = None,
+        tokens: TokenVerifier | None = None,
+    ) -> None:
         self.rules = rules
-        self._verifier = verifier
+        self._keys = keys
+        self._tokens = tokens
         self._throttle = throttle
 
     @property
     def is_open(self) -> bool:
         """Whether nobody has to prove who they are, and everybody may do everything."""
-        return self._verifier is None
+        return self._keys is None and self._tokens is None
 
     async def admit(self, request: web.Request) -> None:
         """Find out who calls, and note it on the request; raise an AccessError who may not."""
@@ -51,7 +60,7 @@ class Guard:
         request[PRINCIPAL] = principal
 
     async def _identify(self, request: web.Request) -> Principal:
-        if self._verifier is None:
+        if self.is_open:
             client = request.remote or "unknown"
             return Principal(client=client, roles=frozenset(Role), proof=Proof.NONE)
         credential, address = presented(request.headers), request.remote or "unknown"
@@ -59,12 +68,19 @@ class Guard:
         key_id = None if key is None else key.id
         self._throttle.check(address, credential, key_id)
         try:
-            principal = await self._verifier.verify(credential)
+            principal = await self._verify(credential)
         except CredentialsInvalid:
             self._throttle.failed(address, credential, key_id)
             raise
         self._throttle.succeeded(credential)
         return principal
+
+    async def _verify(self, credential: str) -> Principal:
+        if self._keys is not None and (self._tokens is None or credential.startswith(PREFIX)):
+            return await self._keys.verify(credential)
+        if self._tokens is not None:
+            return await self._tokens.verify(credential)
+        raise CredentialsInvalid
 
 
 def presented(headers: CIMultiDictProxy[str]) -> str:

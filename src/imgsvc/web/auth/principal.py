@@ -13,6 +13,7 @@ class Proof(StrEnum):
 
     NONE = "none"  # it had no need to
     API_KEY = "api_key"
+    JWT = "jwt"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,160 @@
+"""The public keys that tokens are signed with: JSON Web Key Sets (RFC 7517).
+
+They come from a file or a URL of the operator's. A set that cannot be read leaves the one
+before in force; it is tried again a little later, and a new key is looked for when a token
+names one that is not known.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import aiohttp
+import jwt
+import orjson
+import structlog
+
+from imgsvc.errors import TokenKeysUnavailable
+
+log = structlog.get_logger(__name__)
+
+MAX_BYTES = 2**20
+MAX_KEYS = 100
+TIMEOUT = 5.0
+"""Seconds that fetching a set may take."""
+
+LIFETIME = 300.0
+"""Seconds after which a set is fetched again, so that a key that is withdrawn ends."""
+
+FILE_LIFETIME = 10.0
+"""The same for a file."""
+
+PATIENCE = 10.0
+"""Seconds between two tries at least, whatever tokens name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SigningKey:
+    """A public key of a set."""
+
+    kid: str | None
+    algorithm: str | None  # the only one that it is for, if the set says so
+    key: Any  # as `cryptography` has it
+
+
+class KeySource(Protocol):
+    """Where the bytes of a set come from."""
+
+    async def read(self) -> bytes:
+        """Return the set; raise OSError, aiohttp.ClientError, TimeoutError or ValueError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A set in a file."""
+
+    path: Path
+
+    async def read(self) -> bytes:
+        """Return what is in the file."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> bytes:
+        with self.path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUrl:
+    """A set at a URL."""
+
+    url: str
+    session: aiohttp.ClientSession
+
+    async def read(self) -> bytes:
+        """Return what a GET answers, without following it elsewhere."""
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        async with self.session.get(self.url, allow_redirects=False, timeout=timeout) as answer:
+            if answer.status != 200:
+                raise ValueError(f"status {answer.status}")
+            content = bytearray()
+            async for chunk in answer.content.iter_any():
+                content += chunk
+                if len(content) > MAX_BYTES:
+                    break
+            return bytes(content)
+
+
+class KeySet:
+    """The keys of a source, as new as needed."""
+
+    def __init__(self, source: KeySource, *, lifetime: float = LIFETIME) -> None:
+        self._source = source
+        self._lifetime = lifetime
+        self._keys: Sequence[SigningKey] | None = None
+        self._tried = -float("inf")
+        self._lock = asyncio.Lock()
+
+    async def find(self, kid: str | None) -> SigningKey | None:
+        """Return the key of this name; without a name, the only one there is.
+
+        Raises TokenKeysUnavailable if there has never been a set that could be read.
+        """
+        is_old = monotonic() - self._tried > self._lifetime
+        # One caller waits for a newer set; meanwhile the others take the one there is.
+        if self._keys is None or (is_old and not self._lock.locked()):
+            await self._refresh()
+        found = self._named(kid)
+        if found is None:
+            await self._refresh()
+            found = self._named(kid)
+        if self._keys is None:
+            raise TokenKeysUnavailable
+        return found
+
+    def _named(self, kid: str | None) -> SigningKey | None:
+        keys = self._keys or ()
+        named = [key for key in keys if kid is None or key.kid == kid]
+        return named[0] if len(named) == 1 else None
+
+    async def _refresh(self) -> None:
+        """Read the set again, unless that was tried a moment ago."""
+        async with self._lock:
+            if monotonic() - self._tried < PATIENCE:
+                return
+            try:
+                self._keys = parse(await self._source.read())
+            except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as exc:
+                log.warning("token_keys_unreadable", error=type(exc).__name__)
+            self._tried = monotonic()
+
+
+def parse(content: bytes) -> Sequence[SigningKey]:
+    """Return the public keys that are for signatures; raise ValueError for what is no set."""
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES} bytes")
+    document = orjson.loads(content)
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
+        raise ValueError("no JSON Web Key Set, or one with too many keys")
+    return [key for entry in entries if (key := _key(entry)) is not None]
+
+
+def _key(entry: object) -> SigningKey | None:
+    """Return a key; None for one that is secret, for encryption, or of an unknown kind."""
+    if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
+        return None
+    if entry.get("use", "sig") != "sig" or "d" in entry:
+        return None
+    kid, algorithm = entry.get("kid"), entry.get("alg")
+    if not isinstance(kid, str | None) or not isinstance(algorithm, str | None):
+        return None
+    try:
+        key = jwt.PyJWK(entry).key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return SigningKey(kid=kid, algorithm=algorithm, key=key)
