@@ -54,6 +54,10 @@ from imgsvc.web.routes import add_routes
 INSPECTORS = 2
 """Image processes that look at new requests: a heavy one must not hold up all others."""
 
+INSPECTION_CPU_SECONDS = 10
+"""CPU time of a look, the body's JSON and base64 included; what is known to take longer than a
+second is refused before, by `imaging.pieces`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
@@ -97,7 +101,11 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
         stack.enter_context(hold(settings.data_dir))
         blobs = await enter(open_blobs(settings.data_dir))
         editors = await enter(open_image_pool(settings.images))
-        inspectors = await enter(open_image_pool(settings.images, processes=INSPECTORS))
+        inspectors = await enter(
+            open_image_pool(
+                settings.images, processes=INSPECTORS, cpu_seconds=INSPECTION_CPU_SECONDS
+            )
+        )
         storage = await enter(_open_storage(settings, base_url))
         router = await enter(
             open_router(settings.image_apis, settings.routing, settings.local, editors)

@@ -1,6 +1,7 @@
 """Runs the service on a socket, from its start to a stop that loses as little as possible."""
 
 import asyncio
+import ctypes
 import os
 import resource
 import signal
@@ -28,6 +29,9 @@ BACKLOG = 1024
 
 SHUTDOWN_TIMEOUT = 2.0
 """Seconds that open connections get, twice, after the jobs are drained."""
+
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE_BLOCK = 2**20  # bytes
 
 THREADS = 32
 """For files, base64 and name look-ups; more than Python's default for few CPUs, because most of
@@ -82,6 +86,7 @@ async def serve(settings: Settings) -> None:
     start as configured.
     """
     _raise_file_limit()
+    _give_large_blocks_back()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="thread"))
     stop = asyncio.Event()
@@ -187,6 +192,16 @@ def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _give_large_blocks_back() -> None:
+    """Have the memory of every large picture go back to the system as soon as it is freed.
+
+    Once a block of 25 MB was freed, glibc would keep the next ones for later, in each thread.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc has it, musl does not
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def _reason(exc: OSError) -> str:

@@ -116,6 +116,12 @@ async def test_a_task_that_uses_up_its_cpu_time_is_too_complex(pool: ImagePool) 
         await pool.run(signal.raise_signal, signal.SIGXCPU)
 
 
+async def test_a_pool_can_give_a_task_less_cpu_time_than_time(tmp_path: Path) -> None:
+    async with open_image_pool(CONFIG, cpu_seconds=1) as pool:
+        with pytest.raises(ImageTooComplex):
+            await pool.run(image_tasks.spin, tmp_path / "started")
+
+
 async def test_a_cancelled_task_stops_working(pool: ImagePool, tmp_path: Path) -> None:
     before = await pids_of(pool)
     task = asyncio.create_task(pool.run(image_tasks.spin, tmp_path / "started"))

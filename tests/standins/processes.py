@@ -45,3 +45,25 @@ def _forked() -> Iterator[tuple[int, int]]:
 def _status(entry: Path) -> list[str]:
     """Return the fields of a process's status behind its name: state, parent's number and so on."""
     return (entry / "stat").read_text().rpartition(")")[2].split()
+
+
+def resident(pid: int) -> int:
+    """Return the memory that a process has at the moment, in bytes."""
+    return _memory(pid, "VmRSS")
+
+
+def most_resident(pid: int) -> int:
+    """Return the most memory that a process had since `forget_most_resident`, in bytes."""
+    return _memory(pid, "VmHWM")
+
+
+def forget_most_resident(pid: int) -> None:
+    """Have the kernel begin anew with what `most_resident` tells (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _memory(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)

@@ -8,16 +8,22 @@ import os
 import struct
 from typing import BinaryIO
 
+from imgsvc.errors import ImageTooComplex
+
 _LARGEST_FILE = 2**40  # bytes; BigTIFF may point further than a file can be positioned
 _GIF_SCREEN_BYTES = 13  # signature and logical screen descriptor, without colour table
 _GIF_DESCRIPTOR_BYTES = 9  # image descriptor, without its introducer
+_MOST_SMALL_BLOCKS = 50_000  # of a GIF: each of 10,000 frames ends with one, and has extensions
+_SANE_BLOCK_BYTES = 100  # all other blocks are that large: writers fill them, with 255
 
 
 def count_gif_frames(file: BinaryIO, limit: int) -> int:
     """Return the number of image descriptors (GIF89a, section 20), at most limit.
 
-    A file that is cut short counts as far as it goes.
+    A file that is cut short counts as far as it goes. Raises ImageTooComplex for a file in
+    a great many blocks, which would take seconds to count.
     """
+    blocks = _MOST_SMALL_BLOCKS + file.seek(0, os.SEEK_END) // _SANE_BLOCK_BYTES
     file.seek(0)
     _skip_colour_table(file, file.read(_GIF_SCREEN_BYTES)[10:11])
     frames = 0
@@ -31,7 +37,7 @@ def count_gif_frames(file: BinaryIO, limit: int) -> int:
             file.seek(1, os.SEEK_CUR)  # the extension's label
         else:
             break
-        _skip_sub_blocks(file)
+        blocks = _skip_sub_blocks(file, blocks)
     return frames
 
 
@@ -64,9 +70,14 @@ def _skip_colour_table(file: BinaryIO, flags: bytes) -> None:
         file.seek(3 * 2 ** ((flags[0] & 7) + 1), os.SEEK_CUR)
 
 
-def _skip_sub_blocks(file: BinaryIO) -> None:
+def _skip_sub_blocks(file: BinaryIO, most: int) -> int:
+    """Skip the blocks up to the empty one; return how many more there may be."""
     while (size := file.read(1)) not in {b"", b"\x00"}:
         file.seek(size[0], os.SEEK_CUR)
+        most -= 1
+        if most < 0:
+            raise ImageTooComplex("The GIF file has too many small blocks. Save it anew.")
+    return most
 
 
 def _unpack(layout: str, data: bytes) -> int | None:

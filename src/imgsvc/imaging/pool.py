@@ -62,11 +62,11 @@ class _Child:
         self._taken = taken  # shared with the process: it has begun the task
         self._reaped = reaped  # set by the keeper: the exit code is known
 
-    async def run(self, task: Callable[[], T], timeout: float) -> T:  # noqa: ASYNC109 - an overrun ends the process too
+    async def run(self, task: Callable[[], T], timeout: float, cpu_seconds: int) -> T:  # noqa: ASYNC109 - an overrun ends the process too
         """Return what task returns; raises what ImagePool.run raises, or _NotTaken."""
         self._taken.value = False
         try:
-            future = self._executor.submit(child.run_task, task, math.ceil(timeout))
+            future = self._executor.submit(child.run_task, task, cpu_seconds)
         except BrokenProcessPool as exc:
             self.kill()  # it is dead already, but the event loop has not heard of it yet
             raise _NotTaken from exc
@@ -103,8 +103,9 @@ class _Child:
 class ImagePool:
     """Runs functions of this package in image processes; made by open_image_pool."""
 
-    def __init__(self, config: ImagesConfig) -> None:
+    def __init__(self, config: ImagesConfig, cpu_seconds: float = math.inf) -> None:
         self._timeout = config.task_timeout
+        self._cpu_seconds = math.ceil(min(config.task_timeout, cpu_seconds))
         self._limits = child.ChildLimits(
             max_memory_bytes=config.max_memory_bytes,
             max_pixels=config.max_pixels,
@@ -126,7 +127,7 @@ class ImagePool:
         while True:
             lent = await self._next_idle()
             try:
-                return await lent.run(task, self._timeout)
+                return await lent.run(task, self._timeout, self._cpu_seconds)
             except _NotTaken:
                 continue
             finally:
@@ -233,16 +234,17 @@ def _noticing_its_end(started: _Child) -> Iterator[None]:
 
 @asynccontextmanager
 async def open_image_pool(
-    config: ImagesConfig, *, processes: int | None = None
+    config: ImagesConfig, *, processes: int | None = None, cpu_seconds: float = math.inf
 ) -> AsyncIterator[ImagePool]:
     """Yield a pool whose processes are up and warm; at the end none is left.
 
     processes overrides config.processes: a second pool of one process keeps quick looks
-    at headers from waiting behind long edits. Raises ImageProcessDied if a process does
-    not start. Tasks still running at the end raise ImageProcessDied.
+    at headers from waiting behind long edits. cpu_seconds limits a task further than
+    config.task_timeout does, but on a busy machine a task may wait. Raises ImageProcessDied
+    if a process does not start. Tasks still running at the end raise ImageProcessDied.
     """
     loop = asyncio.get_running_loop()
-    pool = ImagePool(config)
+    pool = ImagePool(config, cpu_seconds)
     starts = [loop.create_future() for _ in range(processes or config.processes)]
     keepers = [
         asyncio.create_task(pool.keep_one(start), name=f"image-process-{number}")

@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from imgsvc.errors import CorruptImage, ImageError, ImageTooComplex, ImageTooLarge
 from imgsvc.imaging.formats import ImageFormat
+from imgsvc.imaging.pieces import check_pieces
 
 UPRIGHT = 1
 """The EXIF orientation of a picture that needs no turning."""
@@ -51,6 +52,8 @@ def open_picture(path: Path, image_format: ImageFormat) -> Iterator[ImageFile.Im
     ImageTooComplex or ImageTooLarge, also for errors inside the ``with`` block.
     """
     pillow_name = "HEIF" if image_format is ImageFormat.HEIC else image_format.name
+    with pillow_errors():
+        check_pieces(path, image_format)
     with (
         path.open("rb") as file,
         pillow_errors(),
