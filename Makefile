@@ -11,7 +11,7 @@ TWO_AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow test-all torture lint format bench clean
+.PHONY: help demo run test test-slow test-all torture fuzz lint format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ test-all: test-slow test ## run all tests
 
 torture: $(VENV)/.dev ## kill a server 60 times under load and count what is lost
 	$(BIN)/python benchmarks/torture.py $(ARGS)
+
+fuzz: $(VENV)/.fuzz ## throw mutated input at all that reads untrusted bytes
+	$(BIN)/python benchmarks/fuzz.py $(ARGS)
 
 lint: $(VENV)/.dev ## check style, types and the layers of imports
 	$(BIN)/ruff check
@@ -66,3 +69,7 @@ $(VENV)/.runtime: pyproject.toml | $(VENV)/.python
 $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
+	@touch $@ $(VENV)/.dev $(VENV)/.runtime
