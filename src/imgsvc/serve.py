@@ -20,6 +20,7 @@ from aiohttp import web
 from imgsvc.app import Service, open_service
 from imgsvc.config import Settings
 from imgsvc.errors import ConfigurationError
+from imgsvc.web.config import ServerConfig
 from imgsvc.web.connection import Connection
 
 log = structlog.get_logger(__name__)
@@ -57,19 +58,26 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
         url = settings.server.public_url or _url_of(sock)
         async with (
             open_service(settings, base_url=url, port=sock.getsockname()[1]) as service,
-            _accepting(service.app, sock),
+            _accepting(service.app, sock, settings.server),
         ):
             yield Server(url=url, service=service)
 
 
 @asynccontextmanager
-async def _accepting(app: web.Application, sock: socket.socket) -> AsyncIterator[None]:
+async def _accepting(
+    app: web.Application, sock: socket.socket, config: ServerConfig
+) -> AsyncIterator[None]:
     """Take connections, and answer their requests, while the context lasts."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     loop = asyncio.get_running_loop()
     try:
         await runner.setup()
-        connection = partial(Connection, cast("web.Server", runner.server), loop=loop)
+        connection = partial(
+            Connection,
+            cast("web.Server", runner.server),
+            loop=loop,
+            header_timeout=config.header_timeout,
+        )
         acceptor = await loop.create_server(connection, sock=sock, backlog=BACKLOG)
         try:
             yield

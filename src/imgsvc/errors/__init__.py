@@ -5,6 +5,7 @@
     ├── RequestError                the caller's request cannot be taken (4xx)
     │   ├── MalformedRequest
     │   ├── RequestHeadTooLarge
+    │   ├── RequestHeadTimeout
     │   ├── InvalidJson
     │   ├── InvalidRequest          with one entry a wrong field
     │   │   ├── ModelNotOffered
@@ -191,6 +192,7 @@ from imgsvc.errors.requests import (
     NotOfferedByModel,
     PromptRejected,
     RequestError,
+    RequestHeadTimeout,
     RequestHeadTooLarge,
     UnsupportedMediaType,
 )
@@ -281,6 +283,7 @@ __all__ = [
     "ProviderUnreachable",
     "QueueFull",
     "RequestError",
+    "RequestHeadTimeout",
     "RequestHeadTooLarge",
     "ResultGone",
     "RoleMissing",

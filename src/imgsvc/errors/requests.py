@@ -28,6 +28,14 @@ class RequestHeadTooLarge(RequestError):
     title = "Request head too large"
 
 
+class RequestHeadTimeout(RequestError):
+    """The head of the request did not arrive in time. Send it again, faster."""
+
+    status = 408
+    code = "request_head_timeout"
+    title = "Request head timed out"
+
+
 class InvalidJson(RequestError):
     """The body is not valid JSON. Send one JSON object, encoded as UTF-8."""
 

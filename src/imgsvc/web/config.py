@@ -32,6 +32,12 @@ class ServerConfig(BaseModel):
         ge=1024,
         description="Largest request body; base64 makes an image a third larger.",
     )
+    header_timeout: float = Field(
+        10,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds within which the head of a request must have arrived.",
+    )
     body_timeout: float = Field(
         60,
         gt=0,

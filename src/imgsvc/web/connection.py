@@ -4,14 +4,15 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 import structlog
-from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp import StreamReader, web
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from structlog.contextvars import bound_contextvars
 
-from imgsvc.errors import ImgsvcError, MalformedRequest, RequestHeadTooLarge
+from imgsvc.errors import ImgsvcError, MalformedRequest, RequestHeadTimeout, RequestHeadTooLarge
 from imgsvc.web.keys import REQUEST_ID
 from imgsvc.web.middlewares import HEADER, SERVER
 from imgsvc.web.problems import from_http_exception, problem_response
@@ -21,6 +22,18 @@ log = structlog.get_logger(__name__)
 MAX_HEADER_BYTES = 32 * 1024
 """Bytes of one header; a callbackUrl that is too long for us shall be told so in our words."""
 
+LINGERING_TIME = 2.0
+"""Seconds in which the rest of a refused body is thrown away, so that its sender reads why."""
+
+KEEPALIVE_TIMEOUT = 75.0
+"""Seconds that a connection may wait for its next request; proxies give theirs up after 60."""
+
+MAX_FRAMING_BYTES = 512 * 1024
+"""Bytes about the chunks of a body, beside seven for each byte in them; one-byte chunks have five.
+
+It is more than one read from a socket: other requests in the same one do not count.
+"""
+
 
 class Connection(web.RequestHandler):
     """aiohttp's connection, but with problem documents for what no middleware sees.
@@ -29,16 +42,93 @@ class Connection(web.RequestHandler):
     Its own answers are plain text, repeat what was sent and tell which versions run here.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "_answered",
+        "_body",
+        "_head_begun",
+        "_head_deadline",
+        "_header_timeout",
+        "_wire",
+    )
 
-    def __init__(self, server: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: web.Server, *, loop: asyncio.AbstractEventLoop, header_timeout: float
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]  # ours names the request, without query
             auto_decompress=False,  # a small body must not grow into a large one
             max_field_size=MAX_HEADER_BYTES,
+            lingering_time=LINGERING_TIME,
+            keepalive_timeout=KEEPALIVE_TIMEOUT,
         )
+        self._header_timeout = header_timeout
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._head_begun = False
+        self._answered = 0
+        self._body: StreamReader | None = None  # chunked, and coming in
+        self._wire = 0  # bytes of it as they came, with what is about its chunks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Wait for nothing any more."""
+        self._stop_expecting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came in, and look whether a head or a body takes too much."""
+        super().data_received(data)
+        if self._force_close:
+            return
+        if self._request_count > self._answered:
+            self._stop_expecting()
+            self._watch_framing(len(data))
+        elif data and not self._head_begun:
+            # Only the first bytes of a head set its deadline: what drips in puts nothing off.
+            self._head_begun = True
+            if self._head_deadline is None:
+                self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._head_deadline = self._loop.call_later(self._header_timeout, self._give_up)
+
+    def _stop_expecting(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+        self._head_deadline, self._head_begun = None, False
+
+    def _give_up(self) -> None:
+        """Close the connection; with an answer, if a request has begun."""
+        if self._head_begun and self.transport is not None:
+            error = RequestHeadTimeout()
+            log.info("request_refused", code=error.code, status=error.status)
+            self.transport.write(_as_bytes(problem_response(error, request_id=uuid.uuid4().hex)))
+        self.force_close()
+
+    def _watch_framing(self, received: int) -> None:
+        """End a chunked body that has more to say about its chunks than in them."""
+        self._count(received)
+        if not self._messages:
+            return
+        message, payload = self._messages[-1]
+        if isinstance(message, RawRequestMessage) and message.chunked and payload is not self._body:
+            self._body, self._wire = payload, 0
+            self._count(received)
+
+    def _count(self, received: int) -> None:
+        body = self._body
+        if body is None:
+            return
+        self._wire += received
+        if self._wire > MAX_FRAMING_BYTES + 8 * body.total_bytes and body.exception() is None:
+            body.set_exception(MalformedRequest("The chunks of the body have long extensions."))
+        if body.is_eof():
+            self._body = None
 
     def handle_error(
         self,
@@ -72,7 +162,14 @@ class Connection(web.RequestHandler):
         if isinstance(resp, web.HTTPError):
             with _identified(request):
                 resp = _refusal(request, from_http_exception(resp))
-        return await super().finish_response(request, resp, start_time)
+        self._answered += 1
+        if not request.content.is_eof():
+            resp.force_close()  # what is left of the body must not be taken for a request
+        sent = await super().finish_response(request, resp, start_time)
+        if request.content.exception() is not None and not request.content.is_eof():
+            self.close()  # the rest of what was cut off is not worth a look
+            request.content.feed_eof()
+        return sent
 
 
 @contextmanager
@@ -91,3 +188,17 @@ def _refusal(request: web.BaseRequest, error: ImgsvcError) -> web.Response:
     response.headers[HEADER] = request[REQUEST_ID]
     response.headers["Server"] = SERVER
     return response
+
+
+def _as_bytes(response: web.Response) -> bytes:
+    """Return an answer for when there is no request that aiohttp could answer."""
+    body = response.body
+    assert isinstance(body, bytes)  # noqa: S101 - problem documents are
+    headers = dict(response.headers) | {
+        "Server": SERVER,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body

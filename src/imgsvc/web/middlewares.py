@@ -9,7 +9,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
-from imgsvc.errors import ImgsvcError
+from imgsvc.errors import ImgsvcError, MalformedRequest
+from imgsvc.web.framing import framing
 from imgsvc.web.keys import REQUEST_ID
 from imgsvc.web.problems import from_http_exception, problem_response
 
@@ -65,7 +66,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         error = ImgsvcError()
     if isinstance(error, ImgsvcError) and error.status < 500:
         log.info("request_refused", code=error.code, status=error.status)
-    return problem_response(error, request_id=request[REQUEST_ID])
+    response = problem_response(error, request_id=request[REQUEST_ID])
+    if isinstance(error, MalformedRequest):
+        response.force_close()  # who knows where the next request begins
+    return response
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -74,4 +78,4 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers["Server"] = SERVER
 
 
-MIDDLEWARES = (request_id, access_log, problems)
+MIDDLEWARES = (request_id, access_log, problems, framing)
