@@ -42,6 +42,7 @@ from imgsvc.web.auth.api_keys import KeyVerifier
 from imgsvc.web.auth.guard import Guard, guarding
 from imgsvc.web.auth.throttle import Throttle
 from imgsvc.web.auth.tokens import TokenVerifier, open_token_verifier
+from imgsvc.web.body_budget import BodyBudget
 from imgsvc.web.cursor import Cursors
 from imgsvc.web.dry_run import DryRuns
 from imgsvc.web.intake import Intake
@@ -216,6 +217,7 @@ def _application(
         blobs=opened.blobs,
         catalogue=opened.router.catalogue,
         readiness=readiness,
+        budget=BodyBudget(limit=settings.server.max_bodies_bytes),
     )
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
     auth = settings.auth

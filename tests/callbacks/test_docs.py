@@ -25,6 +25,7 @@ NOT_IN_CALLBACKS = {
     "QueueFull": "the request is refused, so there is no job",
     "IdempotencyKeyReused": "as QueueFull",
     "SpoolFull": "as QueueFull",
+    "ServerBusy": "as QueueFull",
     "ModelNotOffered": "as QueueFull",
     "NotOfferedByModel": "as QueueFull",
     "FieldError": "a part of these two",

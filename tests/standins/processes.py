@@ -25,6 +25,18 @@ def parent_of(pid: int) -> int:
     return int(_status(Path(f"/proc/{pid}"))[1])
 
 
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process and all it has started; shared pages count once."""
+    total = 0
+    with suppress(FileNotFoundError, ProcessLookupError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children = (task / "children").read_text().split()
+            total += sum(resident_bytes(int(child)) for child in children)
+    return total
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs; one that is dead but not yet reaped does not."""
     try:

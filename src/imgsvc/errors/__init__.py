@@ -38,6 +38,7 @@
     │   ├── QueueFull
     │   ├── DiskRefuses
     │   ├── SpoolFull
+    │   ├── ServerBusy
     │   ├── TooManyDryRuns
     │   ├── ModerationUnavailable
     │   ├── TokenKeysUnavailable
@@ -142,6 +143,7 @@ from imgsvc.errors.overload import (
     DiskRefuses,
     ModerationUnavailable,
     QueueFull,
+    ServerBusy,
     ServiceOverloaded,
     ShuttingDown,
     SpoolFull,
@@ -287,6 +289,7 @@ __all__ = [
     "RequestHeadTooLarge",
     "ResultGone",
     "RoleMissing",
+    "ServerBusy",
     "ServiceOverloaded",
     "ShuttingDown",
     "SpoolFull",

@@ -36,6 +36,13 @@ class SpoolFull(ServiceOverloaded):
     retry_after = 60
 
 
+class ServerBusy(ServiceOverloaded):
+    """As many bytes of requests are coming in as the server takes at once. Try again shortly."""
+
+    code = "server_busy"
+    title = "Server busy"
+
+
 class TooManyDryRuns(ServiceOverloaded):
     """As many dry runs are going on as the server does at once. Try again shortly."""
 

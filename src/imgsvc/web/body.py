@@ -1,10 +1,11 @@
 """Receiving a request's body: to disk as it comes in, within limits of size and time."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from imgsvc.errors import BodyAborted, BodyTimeout, BodyTooLarge, UnsupportedMediaType
 
@@ -12,37 +13,71 @@ _CHUNK = 128 * 1024
 """Bytes that are collected before they are written: a hop to a thread costs time too."""
 
 
-async def receive(request: web.Request, path: Path, *, max_bytes: int, timeout: float) -> None:  # noqa: ASYNC109 - it has an error of its own
-    """Write the body of a JSON request to a file.
+async def wait_with_body(request: web.Request) -> None:
+    """Handle the header `Expect`: whoever waits for a 100 gets it when the body is wanted.
 
-    Raises UnsupportedMediaType, BodyTooLarge, BodyTimeout or BodyAborted.
+    Raises HTTPExpectationFailed if it asks for something else.
     """
+    if request.headers["Expect"].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+
+
+def check_head(request: web.Request, *, max_bytes: int) -> None:
+    """Raise UnsupportedMediaType or BodyTooLarge if the body need not come at all."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
     if request.content_type != "application/json":
         raise UnsupportedMediaType(
             "Send the body as JSON, with the header 'Content-Type: application/json'."
         )
-    too_large = BodyTooLarge(
-        f"The request body has more than {max_bytes:,} bytes. Send a smaller image, or image_url."
-    )
     if (request.content_length or 0) > max_bytes:
-        raise too_large
+        raise _too_large(max_bytes)
+
+
+async def receive(
+    request: web.Request,
+    path: Path,
+    *,
+    max_bytes: int,
+    timeout: float,  # noqa: ASYNC109 - it has an error of its own
+    take: Callable[[int], None],
+) -> None:
+    """Write the body of a JSON request to a file; `take` counts each piece of it first.
+
+    The head has passed `check_head`. Raises BodyTooLarge, BodyTimeout, BodyAborted or what
+    `take` raises.
+    """
+    await _ask_for_body(request)
     with await asyncio.to_thread(path.open, "wb") as file:
         try:
             async with asyncio.timeout(timeout):
-                if await _copy(request, file, max_bytes) > max_bytes:
-                    raise too_large
+                if await _copy(request, file, max_bytes, take) > max_bytes:
+                    raise _too_large(max_bytes)
         except TimeoutError as exc:
             raise BodyTimeout from exc
         except ConnectionError as exc:
             raise BodyAborted from exc
 
 
-async def _copy(request: web.Request, file: BinaryIO, limit: int) -> int:
+async def _ask_for_body(request: web.Request) -> None:
+    if "Expect" in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # it is no part of the answer
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The request body has more than {max_bytes:,} bytes. Send a smaller image, or image_url."
+    )
+
+
+async def _copy(
+    request: web.Request, file: BinaryIO, limit: int, take: Callable[[int], None]
+) -> int:
     """Copy the body until its end, or somewhat further than limit; return its size."""
     size, waiting = 0, bytearray()
     async for chunk in request.content.iter_any():
+        take(len(chunk))
         waiting += chunk
         size += len(chunk)
         if len(waiting) >= _CHUNK:

@@ -32,6 +32,11 @@ class ServerConfig(BaseModel):
         ge=1024,
         description="Largest request body; base64 makes an image a third larger.",
     )
+    max_bodies_bytes: int = Field(
+        2 * 2**30,
+        ge=1024,
+        description="Bytes of request bodies that may be on their way in at once.",
+    )
     header_timeout: float = Field(
         10,
         gt=0,

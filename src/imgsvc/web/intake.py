@@ -41,7 +41,8 @@ from imgsvc.providers.pricing import in_nano
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
 from imgsvc.web.batch_schemas import BatchRequest
-from imgsvc.web.body import receive
+from imgsvc.web.body import check_head, receive
+from imgsvc.web.body_budget import BodyBudget, Share
 from imgsvc.web.config import ServerConfig
 from imgsvc.web.idempotency import digest
 from imgsvc.web.readiness import Readiness
@@ -84,6 +85,7 @@ class Intake:
     blobs: BlobFolder
     catalogue: Catalogue
     readiness: Readiness
+    budget: BodyBudget
 
     def callback_url(self, headers: CIMultiDictProxy[str]) -> str | None:
         """Return the URL in the header `callbackUrl`, checked as far as it can be now.
@@ -236,14 +238,23 @@ class Intake:
     @asynccontextmanager
     async def _unpacked(self, request: web.Request) -> AsyncIterator[tuple[Unpacked, Path]]:
         """Receive the body, and yield what is in it and the folder of its pictures."""
-        async with self.blobs.scratch_folder() as folder:
-            with self.blobs.noting_refusals():
-                unpacked = await self.readiness.unless_draining(self._take_in(request, folder))
-            yield unpacked, folder
+        check_head(request, max_bytes=self.server.max_body_bytes)
+        with self.budget.share(request.content_length or 0) as share:
+            async with self.blobs.scratch_folder() as folder:
+                with self.blobs.noting_refusals():
+                    taking_in = self._take_in(request, folder, share)
+                    unpacked = await self.readiness.unless_draining(taking_in)
+                yield unpacked, folder
 
-    async def _take_in(self, request: web.Request, folder: Path) -> Unpacked:
+    async def _take_in(self, request: web.Request, folder: Path, share: Share) -> Unpacked:
         server, body = self.server, folder / "body.json"
-        await receive(request, body, max_bytes=server.max_body_bytes, timeout=server.body_timeout)
+        await receive(
+            request,
+            body,
+            max_bytes=server.max_body_bytes,
+            timeout=server.body_timeout,
+            take=share.take,
+        )
         arguments = (body, folder / IMAGE, folder / MASK, self.gate.limits)
         try:
             return await self.gate.inspectors.run(unpack, *arguments)

@@ -1,6 +1,7 @@
 """Every path of the server, in one list, with the rule who may use it beside it."""
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from imgsvc.web import docs_page, events, handlers, jobs, submit, usage
 from imgsvc.web.auth.config import AuthConfig
@@ -15,15 +16,21 @@ from imgsvc.web.auth.rules import (
     Rule,
     Rules,
 )
+from imgsvc.web.body import wait_with_body
 
 JOB = "/jobs/{job_id:[^/]+}"
 """A job; what is no id finds its way to the handler too, which says so."""
 
+
+def _tool(path: str, handler: Handler) -> tuple[web.RouteDef, Rule]:
+    return web.post(path, handler, expect_handler=wait_with_body), SUBMIT
+
+
 ROUTES: list[tuple[web.RouteDef, Rule]] = [
     # The three tools
-    (web.post("/process-image-async-b64", submit.process_image_to_base64), SUBMIT),
-    (web.post("/process-image-async", submit.process_image_to_storage), SUBMIT),
-    (web.post("/batch-process-images", submit.batch_process_images), SUBMIT),
+    _tool("/process-image-async-b64", submit.process_image_to_base64),
+    _tool("/process-image-async", submit.process_image_to_storage),
+    _tool("/batch-process-images", submit.batch_process_images),
     # Jobs
     (web.get("/jobs", jobs.list_jobs), READ),
     (web.get(JOB, jobs.get_job), READ),
