@@ -26,6 +26,7 @@ NOT_IN_CALLBACKS = {
     "IdempotencyKeyReused": "as QueueFull",
     "SpoolFull": "as QueueFull",
     "ServerBusy": "as QueueFull",
+    "ControlCharacter": "as QueueFull",
     "ModelNotOffered": "as QueueFull",
     "NotOfferedByModel": "as QueueFull",
     "FieldError": "a part of these two",

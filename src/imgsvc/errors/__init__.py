@@ -7,6 +7,7 @@
     │   ├── RequestHeadTooLarge
     │   ├── RequestHeadTimeout
     │   ├── InvalidJson
+    │   ├── ControlCharacter
     │   ├── InvalidRequest          with one entry a wrong field
     │   │   ├── ModelNotOffered
     │   │   └── NotOfferedByModel
@@ -175,6 +176,7 @@ from imgsvc.errors.requests import (
     BodyTimeout,
     BodyTooLarge,
     BucketNotAllowed,
+    ControlCharacter,
     ForbiddenUrl,
     IdempotencyKeyReused,
     InvalidBase64,
@@ -218,6 +220,7 @@ __all__ = [
     "BudgetSpent",
     "CallbackNotSettled",
     "ConfigurationError",
+    "ControlCharacter",
     "CorruptImage",
     "CredentialsAmbiguous",
     "CredentialsInvalid",

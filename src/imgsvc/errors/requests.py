@@ -43,6 +43,13 @@ class InvalidJson(RequestError):
     title = "Invalid JSON"
 
 
+class ControlCharacter(RequestError):
+    """A text holds a control character. Only a prompt may have lines and tabs."""
+
+    code = "control_character"
+    title = "Control character"
+
+
 class InvalidRequest(RequestError):
     """The request has wrong fields."""
 
@@ -54,6 +61,10 @@ class InvalidRequest(RequestError):
         self.errors = tuple(errors)
         summary = "; ".join(f"{error.field}: {error.message}" for error in self.errors[:5])
         super().__init__(f"{type(self).__doc__} {summary.rstrip('.')}.")
+
+    def __reduce__(self) -> tuple[type["InvalidRequest"], tuple[Sequence[FieldError]]]:
+        """Come whole out of an image process: by default an exception is made anew of its text."""
+        return type(self), (self.errors,)
 
 
 class ModelNotOffered(InvalidRequest):

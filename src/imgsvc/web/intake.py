@@ -117,10 +117,10 @@ class Intake:
 
     def _url(self, headers: CIMultiDictProxy[str], name: str) -> str | None:
         values = headers.getall(name, [])
-        if not values or not values[0].strip():
-            return None
         if len(values) > 1:
             raise InvalidUrl(f"The header {name} was sent {len(values)} times.")
+        if not values or not values[0].strip():
+            return None
         url = rewrite(check_url(values[0].strip()), self.callbacks.rewrite)
         self.policy.check(url)
         return values[0].strip()

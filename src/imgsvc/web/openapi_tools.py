@@ -5,6 +5,7 @@ from imgsvc.errors import (
     BodyTooLarge,
     BucketNotAllowed,
     BucketNotFound,
+    ControlCharacter,
     CorruptImage,
     DiskRefuses,
     ForbiddenUrl,
@@ -49,6 +50,7 @@ _PIXEL = (
 
 _ANY_REFUSALS = (
     InvalidJson,
+    ControlCharacter,
     MissingCallbackUrl,
     InvalidUrl,
     ForbiddenUrl,

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from imgsvc.errors import (
     DiskRefuses,
     FieldError,
     ImageError,
     ImgsvcError,
     InvalidBase64,
-    InvalidJson,
     InvalidRequest,
 )
 from imgsvc.imaging.formats import SNIFF_BYTES
@@ -31,6 +28,7 @@ from imgsvc.imaging.gate import (
     inspect,
 )
 from imgsvc.web.decode import decode_base64
+from imgsvc.web.strict_json import check_controls, check_structure, read_json
 
 LONGEST_TEXT = 32_000
 """Characters of the longest text that a field takes, pictures aside."""
@@ -70,21 +68,18 @@ def unpack(body: Path, image: Path, mask: Path, limits: ImageLimits) -> Unpacked
     """Read the JSON document in the file body, and write its pictures to the other two.
 
     Whatever the document is, the fields are small, but for lists of texts. Raises
-    InvalidJson, InvalidRequest for very many fields, or DiskRefuses if the pictures cannot be
-    written.
+    InvalidJson, ControlCharacter, InvalidRequest for very many fields, or DiskRefuses if the
+    pictures cannot be written.
     """
-    try:
-        fields = orjson.loads(body.read_bytes())
-    except orjson.JSONDecodeError as exc:
-        raise InvalidJson(
-            f"The body is not valid JSON (line {exc.lineno}, column {exc.colno})."
-            " Send one JSON object, encoded as UTF-8."
-        ) from exc
+    data = body.read_bytes()
+    fields = read_json(data)
     if not isinstance(fields, dict):
         return Unpacked(fields=None)
     if len(fields) > MOST_FIELDS:
         message = f"has more than {MOST_FIELDS} fields; see /docs for those there are"
         raise InvalidRequest([FieldError(field="body", message=message)])
+    check_structure(fields, data)
+    check_controls(fields)
     found: ImageInfo | ImgsvcError | None = None
     if (text := _take(fields, "image_base64")) is not None:
         found = _unpack_image(text, image, limits)
