@@ -49,6 +49,7 @@ from imgsvc.web.intake import Intake
 from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.metrics import make_registry
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
+from imgsvc.web.protection import preflight, protect
 from imgsvc.web.readiness import Readiness
 from imgsvc.web.routes import add_routes
 
@@ -219,8 +220,10 @@ def _application(
         readiness=readiness,
         budget=BodyBudget(limit=settings.server.max_bodies_bytes),
     )
-    app = web.Application(middlewares=MIDDLEWARES, client_max_size=settings.server.max_body_bytes)
-    auth = settings.auth
+    server, auth = settings.server, settings.auth
+    app = web.Application(
+        middlewares=[*MIDDLEWARES, preflight(server)], client_max_size=server.max_body_bytes
+    )
     guard = Guard(
         add_routes(app.router, auth),
         Throttle(limit=auth.max_failures, window=auth.failure_window),
@@ -229,6 +232,7 @@ def _application(
     )
     app.middlewares.append(guarding(guard))
     app.on_response_prepare.append(set_headers)
+    app.on_response_prepare.append(protect(server))
     app[CONTEXT] = Context(
         base_url=base_url,
         guard=guard,

@@ -50,6 +50,21 @@ class ServerConfig(BaseModel):
         description="Seconds within which a request body must have arrived.",
     )
 
+    cors_origins: list[str] = Field(
+        [],
+        description="Origins whose pages may call the server from a browser; none by default.",
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, values: list[str]) -> list[str]:
+        for value in values:
+            parts = urlsplit(value)
+            plain = f"{parts.scheme}://{parts.netloc}"
+            if parts.scheme not in {"http", "https"} or not parts.netloc or plain != value:
+                raise ValueError("must be origins: https://app.example.com, and no `*`")
+        return values
+
     @field_validator("public_url")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
@@ -62,6 +77,11 @@ class ServerConfig(BaseModel):
         if parts.query or parts.fragment:
             raise ValueError("must not hold a query or a fragment")
         return value.rstrip("/")
+
+    @property
+    def over_tls(self) -> bool:
+        """Whether callers reach the server by TLS, with which a proxy may be in charge."""
+        return self.public_url is not None and self.public_url.startswith("https://")
 
     @property
     def is_loopback(self) -> bool:

@@ -16,6 +16,7 @@ from imgsvc.errors import ImgsvcError, MalformedRequest, RequestHeadTimeout, Req
 from imgsvc.web.keys import REQUEST_ID
 from imgsvc.web.middlewares import HEADER, SERVER
 from imgsvc.web.problems import from_http_exception, problem_response
+from imgsvc.web.protection import STANDARD
 
 log = structlog.get_logger(__name__)
 
@@ -187,6 +188,7 @@ def _refusal(request: web.BaseRequest, error: ImgsvcError) -> web.Response:
     # The application's hook does it only for requests that it knows.
     response.headers[HEADER] = request[REQUEST_ID]
     response.headers["Server"] = SERVER
+    response.headers.update(STANDARD)
     return response
 
 
@@ -196,6 +198,7 @@ def _as_bytes(response: web.Response) -> bytes:
     assert isinstance(body, bytes)  # noqa: S101 - problem documents are
     headers = dict(response.headers) | {
         "Server": SERVER,
+        **STANDARD,
         "Content-Length": str(len(body)),
         "Connection": "close",
     }
