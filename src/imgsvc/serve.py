@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from aiohttp import web
 from imgsvc.app import Service, open_service
 from imgsvc.config import Settings
 from imgsvc.errors import ConfigurationError
+from imgsvc.tls import Certificate
 from imgsvc.web.config import ServerConfig
 from imgsvc.web.connection import Connection
 
@@ -54,18 +56,43 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
     Raises ConfigurationError if the server cannot start as configured.
     """
     settings.check_authentication()
-    with _listen(settings.server.host, settings.server.port) as sock:
-        url = settings.server.public_url or _url_of(sock)
+    server = settings.server
+    certificate = None
+    if server.tls_cert is not None and server.tls_key is not None:
+        certificate = Certificate(chain=server.tls_cert, key=server.tls_key)
+    context = None if certificate is None else certificate.open()
+    with _listen(server.host, server.port) as sock:
+        url = server.public_url or _url_of(sock, "http" if context is None else "https")
         async with (
             open_service(settings, base_url=url, port=sock.getsockname()[1]) as service,
-            _accepting(service.app, sock, settings.server),
+            _accepting(service.app, sock, server, context),
+            _kept_fresh(certificate, context),
         ):
             yield Server(url=url, service=service)
 
 
 @asynccontextmanager
+async def _kept_fresh(
+    certificate: Certificate | None, context: ssl.SSLContext | None
+) -> AsyncIterator[None]:
+    """Look after the certificate, if there is one, while the context lasts."""
+    if certificate is None or context is None:
+        yield
+        return
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(certificate.keep_fresh(context), name="certificate")
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+@asynccontextmanager
 async def _accepting(
-    app: web.Application, sock: socket.socket, config: ServerConfig
+    app: web.Application,
+    sock: socket.socket,
+    config: ServerConfig,
+    context: ssl.SSLContext | None,
 ) -> AsyncIterator[None]:
     """Take connections, and answer their requests, while the context lasts."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
@@ -78,7 +105,13 @@ async def _accepting(
             loop=loop,
             header_timeout=config.header_timeout,
         )
-        acceptor = await loop.create_server(connection, sock=sock, backlog=BACKLOG)
+        acceptor = await loop.create_server(
+            connection,
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=None if context is None else config.header_timeout,
+        )
         try:
             yield
         finally:
@@ -217,6 +250,6 @@ def _reason(exc: OSError) -> str:
     return str(exc.strerror) if isinstance(exc, socket.gaierror) else os.strerror(exc.errno or 0)
 
 
-def _url_of(sock: socket.socket) -> str:
+def _url_of(sock: socket.socket, scheme: str) -> str:
     host, port = sock.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

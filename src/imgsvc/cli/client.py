@@ -118,7 +118,10 @@ def configured_server(config: Path | None) -> str:
     if server.port == 0:
         raise ConfigurationError(["server.port is 0: name the running server with --server"])
     host = _ANY_ADDRESS.get(server.host, server.host)
-    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+    scheme = "http" if server.tls_cert is None else "https"
+    return (
+        f"{scheme}://[{host}]:{server.port}" if ":" in host else f"{scheme}://{host}:{server.port}"
+    )
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

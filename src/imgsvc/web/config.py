@@ -1,9 +1,11 @@
 """Where and how the server listens."""
 
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class ServerConfig(BaseModel):
@@ -50,6 +52,14 @@ class ServerConfig(BaseModel):
         description="Seconds within which a request body must have arrived.",
     )
 
+    tls_cert: Path | None = Field(
+        None,
+        description=(
+            "PEM file of the server's certificate and those that lead to its root: it then speaks"
+            " TLS. Read again when it changes."
+        ),
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key.")
     cors_origins: list[str] = Field(
         [],
         description="Origins whose pages may call the server from a browser; none by default.",
@@ -64,6 +74,12 @@ class ServerConfig(BaseModel):
             if parts.scheme not in {"http", "https"} or not parts.netloc or plain != value:
                 raise ValueError("must be origins: https://app.example.com, and no `*`")
         return values
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both")
+        return self
 
     @field_validator("public_url")
     @classmethod
@@ -81,7 +97,8 @@ class ServerConfig(BaseModel):
     @property
     def over_tls(self) -> bool:
         """Whether callers reach the server by TLS, with which a proxy may be in charge."""
-        return self.public_url is not None and self.public_url.startswith("https://")
+        public = self.public_url is not None and self.public_url.startswith("https://")
+        return public or self.tls_cert is not None
 
     @property
     def is_loopback(self) -> bool:
