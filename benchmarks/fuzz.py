@@ -14,6 +14,7 @@ runs it again is printed. A process ends by itself if an input takes 20 seconds 
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -70,14 +71,17 @@ def fuzz_apart(name: str, seconds: int, seed: int) -> bool:
     command = [sys.executable, __file__, "--inside", "--targets", name]
     command += ["--seconds", str(seconds), "--seed", str(seed)]
     before, began = set(FAILURES.iterdir()), monotonic()
-    ended = subprocess.run(  # noqa: S603 - this program itself
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        errors="replace",
-        timeout=seconds + GRACE,
-        check=False,
-    )
+    # libFuzzer ends the process at once, and whatever it has written stays.
+    with tempfile.TemporaryDirectory(prefix="imgsvc-fuzz-") as folder:
+        ended = subprocess.run(  # noqa: S603 - this program itself
+            command,
+            env={**os.environ, "TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            errors="replace",
+            timeout=seconds + GRACE,
+            check=False,
+        )
     lines = [line for line in ended.stdout.splitlines() if not line.startswith("INFO: ")]
     runs = [line.split()[-1] for line in lines if "executed_units" in line]
     found = sorted(set(FAILURES.iterdir()) - before)

@@ -52,7 +52,7 @@ class Target:
     seeds: Callable[[], Iterable[bytes]]
 
 
-_folder = Path(tempfile.mkdtemp(prefix="imgsvc-fuzz-", dir="/dev/shm"))
+_folder = Path(tempfile.mkdtemp(prefix="imgsvc-fuzz-"))
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
 
