@@ -193,7 +193,7 @@ async def test_two_numbers_are_refused(local: Caller) -> None:
         assert_problem(answer.status, await answer.json(content_type=None), "invalid_event_id")
 
 
-@pytest.mark.parametrize("job_id", ["x", "%00", "7d3a1c52-8f0b-4a6e-9d21-5c8e4b7f6a10"])
+@pytest.mark.parametrize("job_id", ["x", "7d3a1c52-8f0b-4a6e-9d21-5c8e4b7f6a10"])
 async def test_a_job_that_is_not_there_has_no_story(local: Caller, job_id: str) -> None:
     status, problem = await local.get(f"/jobs/{job_id}/events")
     assert status == 404

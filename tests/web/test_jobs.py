@@ -164,13 +164,11 @@ async def test_a_job_that_has_not_ended_has_no_end_to_tell(
         NOBODYS,
         "1",
         "%20",
-        "%00",
         "%ED%A0%80",
         "%7Bjob_id%7D",
         "x" * 3000,
         NOBODYS.replace("-", ""),
         f"{NOBODYS}x",
-        f"{NOBODYS}%0A",
         "' OR 1=1 --",
     ],
 )
