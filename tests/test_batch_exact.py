@@ -165,6 +165,7 @@ async def test_a_stop_in_the_middle_begins_nothing_more_and_cuts_nothing_off(
     assert {row["attempts"] for row in rows.values() if row["state"] == "processed"} == {1}
 
 
+@pytest.mark.slow
 async def test_a_batch_of_named_images_is_exact_after_a_kill(
     data_dir: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from imgsvc.killpoints import KillPoint
 from standins import killable
@@ -24,6 +25,7 @@ async def get(session: aiohttp.ClientSession, url: str) -> Any:
         return await answer.json()
 
 
+@pytest.mark.slow
 async def test_counters_go_on_after_a_kill_in_the_job_and_where_they_are_posted(
     tmp_path: Path, receiver: Receiver
 ) -> None:

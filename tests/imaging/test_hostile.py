@@ -23,6 +23,9 @@ ALL = list(ImageFormat)
 HEADER_IS_ENOUGH = [{"image_too_large"}, {"image_too_complex"}]
 """What bombs are refused with, but for those whose text stands behind their pixels."""
 
+TAKE_SECONDS = {"jpeg-100-scans", "webp-animation"}
+"""Pictures that are decoded whole."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ImagePool]:
@@ -42,7 +45,13 @@ async def answer(pool: ImagePool, path: Path, *, edit: bool) -> str:
 
 
 @with_shared_pool
-@pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in TAKE_SECONDS else [])
+        for name in CORPUS
+    ],
+)
 async def test_a_bomb_is_refused_by_its_header_and_other_hostile_files_at_the_latest_when_decoded(
     name: str, pool: ImagePool, tmp_path: Path
 ) -> None:

@@ -248,4 +248,4 @@ class Items(RuleBasedStateMachine):
 
 
 TestItems = Items.TestCase
-TestItems.settings = settings(max_examples=25, stateful_step_count=30)
+TestItems.settings = settings(max_examples=15, stateful_step_count=30)

@@ -37,7 +37,8 @@ def head(caller: Caller, path: str = PATHS[0], **headers: Any) -> bytes:
 
 
 @pytest.fixture
-async def caller(make_settings: Callable[..., Settings]) -> Any:
+async def caller(make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("imgsvc.web.connection.LINGERING_TIME", 0.05)
     server = {"max_body_bytes": 100_000, "max_bodies_bytes": 150_000}
     async with running_service(make_settings(server=server)) as caller:
         yield caller

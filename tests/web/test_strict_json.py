@@ -58,6 +58,7 @@ async def test_what_is_odd_but_clear_is_judged_by_its_fields(local: Caller, valu
     assert_problem(status, problem, "invalid_request")
 
 
+@pytest.mark.slow
 async def test_a_million_fields_are_refused(local: Caller) -> None:
     body = json.dumps({f"field{number}": number for number in range(1_000_000)}).encode()
     status, problem, _ = await raw(local, io.BytesIO(body))
