@@ -11,7 +11,7 @@ from aiohttp import web
 from imgsvc.errors import JobFinished, JobNotFound
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import ItemFilter
-from imgsvc.jobs.models import Job, JobState
+from imgsvc.jobs.models import BatchSpec, Job, JobState
 from imgsvc.web.answers import AcceptedResponse, json_response
 from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.item_view import items_view
@@ -126,12 +126,11 @@ def _job_id(request: web.Request) -> str:
 
 
 async def _view(context: Context, job: Job) -> dict[str, Any]:
-    return job_view(
-        job,
-        context.base_url,
-        await context.backend.attempts(job.id),
-        await context.backend.items.progress(job.id),
-    )
+    attempts = await context.backend.attempts(job.id)
+    progress = None
+    if isinstance(job.spec, BatchSpec):
+        progress = await context.backend.items.progress(job.id)
+    return job_view(job, context.base_url, attempts, progress)
 
 
 async def _wait_for_end(backend: JobBackend, job: Job, happened: asyncio.Event) -> Job:
