@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,12 +19,13 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from imgsvc.errors import JobNotRetryable
 from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import Found, ItemEnd, ItemFilter, ItemState, JobLost, Progress
-from imgsvc.jobs.models import Job, JobState, Outcome
+from imgsvc.jobs.models import Job, JobState, Outcome, StoredResult
 from imgsvc.jobs.sqlite import SqliteConfig
 from jobs.backends import frozen
 from jobs.parts import batch_spec, new_job
@@ -34,6 +36,7 @@ FAILURES = {ItemState.FAILED, ItemState.NOT_STARTED}
 ENDS = st.sampled_from(
     [ItemState.PROCESSED, ItemState.FALLBACK_LOCAL, ItemState.FAILED, ItemState.SKIPPED]
 )
+MANIFEST = StoredResult(bucket="output", key="manifest.json")
 NAMES = st.lists(
     st.sampled_from(["a.png", "a.jpg", "b.png", "n.txt", "a_modified.png/c.png", "\udcff.png"]),
     max_size=4,
@@ -58,6 +61,7 @@ class Batch:
     token: int = 0  # of the newest attempt; 0 while it is queued
     ended: bool = False
     listed: bool = False
+    result: bool = False  # whether there is a manifest
     rows: list[Row] = field(default_factory=list)
     retry_of: str | None = None
 
@@ -162,17 +166,18 @@ class Items(RuleBasedStateMachine):
                 if row.state in TO_DO:
                     row.state = ItemState.NOT_STARTED
 
-    @rule(job=claims)
-    def finish(self, job: Job) -> None:
+    @rule(job=claims, with_result=st.booleans())
+    def finish(self, job: Job, with_result: bool) -> None:
         batch = self.model[job.id]
-        won = self.do(
-            self.backend.finish(
-                job.id, job.attempt, Outcome(state=JobState.FAILED, error="x"), frozen(job.id)
-            )
+        outcome = (
+            Outcome(state=JobState.COMPLETED, result=MANIFEST)
+            if with_result
+            else Outcome(state=JobState.FAILED, error="x")
         )
+        won = self.do(self.backend.finish(job.id, job.attempt, outcome, frozen(job.id)))
         assert won == (not batch.ended and batch.token == job.attempt)
         if won:
-            batch.ended = True
+            batch.ended, batch.result = True, with_result
             ends = {
                 ItemState.PENDING: ItemState.NOT_STARTED,
                 ItemState.RUNNING: ItemState.FAILED,
@@ -185,7 +190,8 @@ class Items(RuleBasedStateMachine):
         batch = self.model[job.id]
         if not batch.ended:
             return multiple()
-        to_do = any(row.state in WITHOUT_OUTPUT for row in batch.rows) or not batch.listed
+        whole = batch.listed and batch.result
+        to_do = not whole or any(row.state in WITHOUT_OUTPUT for row in batch.rows)
         again = any(each.retry_of == job.id for each in self.model.values())
         new = new_job(spec=batch_spec(), retry_of=job.id)
         try:
@@ -248,4 +254,10 @@ class Items(RuleBasedStateMachine):
 
 
 TestItems = Items.TestCase
-TestItems.settings = settings(max_examples=15, stateful_step_count=30)
+TestItems.settings = settings(max_examples=8, stateful_step_count=30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_runs_show_no_difference() -> None:
+    run_state_machine_as_test(Items, settings=settings(max_examples=200, stateful_step_count=30))
