@@ -143,6 +143,7 @@ async def test_a_batch_is_exact_after_a_kill_and_pays_for_nothing_that_is_stored
         assert set(edits.values()) == {1}
 
 
+@pytest.mark.slow
 async def test_a_stop_in_the_middle_begins_nothing_more_and_cuts_nothing_off(
     data_dir: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
@@ -190,6 +191,7 @@ async def test_a_batch_of_named_images_is_exact_after_a_kill(
     assert rows["00.png"]["output_key"] == f"{root}00_modified.png"
 
 
+@pytest.mark.slow
 async def test_doing_a_batch_again_makes_only_what_is_missing_and_the_whole_is_exact(
     data_dir: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

@@ -94,6 +94,7 @@ async def test_a_job_that_takes_the_server_along_each_time_fails_in_the_end(
     assert not standin.calls
 
 
+@pytest.mark.slow
 async def test_a_call_that_a_kill_cut_off_is_of_unknown_cost_and_counts_as_spent(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

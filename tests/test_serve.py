@@ -68,7 +68,13 @@ async def test_the_first_lines_say_what_the_service_runs_on_and_what_is_odd_abou
     assert "open_to_the_network" in "".join(server.output)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "imgsvc.example.com"])  # noqa: S104 - not listened on
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0",  # noqa: S104 - not listened on
+        *(pytest.param(host, marks=pytest.mark.slow) for host in ("::", "192.0.2.1", "a.example")),
+    ],
+)
 async def test_off_loopback_it_does_not_start_unless_it_is_said_how_callers_prove_themselves(
     tmp_path: Path, host: str
 ) -> None:
@@ -90,6 +96,7 @@ async def test_off_loopback_it_starts_with_keys_and_warns_of_nothing(tmp_path: P
     assert "open_to_the_network" not in "".join(server.output)
 
 
+@pytest.mark.slow
 async def test_models_that_end_or_are_kept_from_being_called_are_warned_of_at_the_start(
     tmp_path: Path,
 ) -> None:
@@ -120,6 +127,7 @@ async def test_sigterm_lets_the_running_job_end_and_deliver_and_then_exits_with_
     assert "public_url_not_set" not in "".join(server.output)  # on loopback, nobody else calls
 
 
+@pytest.mark.slow
 async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
@@ -137,6 +145,7 @@ async def test_while_it_drains_probes_see_it_and_new_jobs_are_refused(
         assert await server.process.wait() == 0
 
 
+@pytest.mark.slow
 async def test_an_upload_that_is_under_way_is_refused_and_does_not_hold_the_exit_up(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:
@@ -156,6 +165,7 @@ async def test_an_upload_that_is_under_way_is_refused_and_does_not_hold_the_exit
         await asyncio.wait_for(writer.wait_closed(), 5)
 
 
+@pytest.mark.slow
 async def test_what_does_not_end_within_the_drain_timeout_is_given_up_and_named(
     tmp_path: Path, standin: OpenAIStandin, receiver: Receiver
 ) -> None:

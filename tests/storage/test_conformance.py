@@ -39,10 +39,10 @@ async def clients() -> AsyncIterator[Clients]:
 @pytest_asyncio.fixture(
     params=[
         "filesystem",
-        # Two of the four ways to connect have all that differs among them.
-        pytest.param("s3", marks=pytest.mark.slow),
         "s3-tls",
-        "s3-when_required",
+        # What the other ways to connect change, test_s3_upload looks at too.
+        pytest.param("s3", marks=pytest.mark.slow),
+        pytest.param("s3-when_required", marks=pytest.mark.slow),
         pytest.param("s3-tls-when_required", marks=pytest.mark.slow),
     ],
     loop_scope="module",
