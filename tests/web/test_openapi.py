@@ -9,6 +9,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from imgsvc.errors import ConfigurationError
 from imgsvc.web import openapi
+from imgsvc.web.openapi_everywhere import REFUSALS
+from imgsvc.web.problems import MEDIA_TYPE
 from imgsvc.web.routes import ROUTES
 
 SERVER = "https://images.example.com"
@@ -182,7 +184,7 @@ def test_any_other_server_url_is_a_configuration_error(url: str) -> None:
 # -- against the router -----------------------------------------------------------------
 
 
-def test_every_route_is_documented_or_internal() -> None:
+def test_every_route_is_documented() -> None:
     documented = {
         (method.upper(), path)
         for path, item in openapi.document(SERVER, full=True)["paths"].items()
@@ -191,5 +193,27 @@ def test_every_route_is_documented_or_internal() -> None:
     routed = {
         (route.method, re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", route.path)) for route, _ in ROUTES
     }
-    assert documented == {route for route in routed if route[1] not in openapi.INTERNAL_PATHS}
-    assert {path for _, path in routed} >= openapi.INTERNAL_PATHS
+    assert documented == routed
+
+
+def test_every_operation_tells_what_any_request_may_be_answered() -> None:
+    for item in openapi.document(SERVER, full=True)["paths"].values():
+        for operation in item.values():
+            answers = operation["responses"]
+            assert all("X-Request-Id" in answer["headers"] for answer in answers.values())
+            for error in REFUSALS:
+                examples = answers[str(error.status)]["content"][MEDIA_TYPE]["examples"]
+                assert error.code in examples
+
+
+def test_what_an_answer_leads_to_is_an_operation_of_the_document() -> None:
+    document = openapi.document(SERVER, full=True)
+    names = {operation["operationId"] for operation in operations(document)}
+    linked = {
+        link["operationId"]
+        for operation in operations(document)
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    }
+    assert linked
+    assert linked <= names

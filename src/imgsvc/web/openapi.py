@@ -6,15 +6,14 @@ from urllib.parse import urlsplit
 from imgsvc import __version__
 from imgsvc.errors import ConfigurationError
 from imgsvc.web.auth.rules import Rules
+from imgsvc.web.openapi_browsers import browser_paths
+from imgsvc.web.openapi_everywhere import everywhere
 from imgsvc.web.openapi_jobs import AGENT_JOB_ANSWERS, JOB_ANSWERS, job_paths
 from imgsvc.web.openapi_schemas import component_schemas
 from imgsvc.web.openapi_security import protected
 from imgsvc.web.openapi_service import SERVICE_ANSWERS, service_paths
 from imgsvc.web.openapi_tools import PREVIEWS, TOOLS
 from imgsvc.web.schemas import Accepted, Problem
-
-INTERNAL_PATHS = frozenset({"/", "/docs/init.js", "/docs/assets/{name}"})
-"""What only people in a browser need; they are in no document."""
 
 _EXPECTED = (
     "give an absolute http or https URL without variables, query and slash at its end,"
@@ -33,6 +32,9 @@ def document(server_url: str, *, full: bool = False, rules: Rules | None = None)
     """
     _check(server_url)
     paths = {tool.path: {"post": tool.operation(full=full)} for tool in TOOLS}
+    paths |= job_paths(full=full)
+    if full:
+        paths = everywhere(paths | service_paths() | browser_paths())
     plain = {
         "openapi": "3.0.3",
         "info": {
@@ -48,7 +50,7 @@ def document(server_url: str, *, full: bool = False, rules: Rules | None = None)
             },
         },
         "servers": [{"url": server_url}],
-        "paths": paths | job_paths(full=full) | (service_paths() if full else {}),
+        "paths": paths,
         "components": {
             "schemas": component_schemas(
                 requests=[tool.request for tool in TOOLS],

@@ -7,6 +7,17 @@ from imgsvc.jobs.models import EventType
 from imgsvc.web.openapi_headers import header_parameter
 from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, problem_answers
 
+_EVENT = {
+    "type": "object",
+    "description": "One event; the answer is a stream of them.",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string", "enum": [*EventType, "gap"]},
+        "data": {"type": "string", "description": "A JSON object."},
+    },
+    "required": ["id", "event", "data"],
+}
+
 JOB_EVENTS: dict[str, Any] = {
     "operationId": "getJobEvents",
     "summary": "Follow what happens to a job",
@@ -28,6 +39,7 @@ JOB_EVENTS: dict[str, Any] = {
             "Last-Event-ID",
             "The `id` of the event that was read last: the story goes on behind it.",
             "3",
+            pattern="^[0-9]{0,18}$",
         ),
     ],
     "responses": {
@@ -44,11 +56,12 @@ JOB_EVENTS: dict[str, Any] = {
             ),
             "content": {
                 "text/event-stream": {
-                    "schema": {"type": "string"},
-                    "example": (
-                        "id: 2\nevent: started\n"
-                        'data: {"at":"2026-11-24T03:12:45.123456Z","attempt":1}\n\n'
-                    ),
+                    "schema": _EVENT,
+                    "example": {
+                        "id": "2",
+                        "event": "started",
+                        "data": '{"at":"2026-11-24T03:12:45.123456Z","attempt":1}',
+                    },
                 }
             },
         },

@@ -8,15 +8,16 @@ REQUEST_ID_EXAMPLE = "4f6c1f0e9d7b4a3c8e2d5b6a7f8091a2"
 
 
 def header_parameter(
-    name: str, description: str, example: str, *, required: bool = False
+    name: str, description: str, example: str, *, required: bool = False, pattern: str | None = None
 ) -> dict[str, Any]:
-    """Return a parameter that is a text in a header."""
+    """Return a parameter that is a text in a header, of this form if there is one."""
+    form = {} if pattern is None else {"pattern": pattern}
     return {
         "name": name,
         "in": "header",
         "required": required,
         "description": description,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", **form},
         "example": example,
     }
 
@@ -87,9 +88,9 @@ SUBMIT_HEADERS: dict[str, Any] = {
 }
 """The headers of an answer to such a request."""
 
-ACCEPTED_HEADERS: dict[str, Any] = SUBMIT_HEADERS | {
-    "Location": _answered("The path of the job.", "/jobs/7d3a1c52-8f0b-4a6e-9d21-5c8e4b7f6a10"),
-}
+LOCATION = _answered("The path of the job.", "/jobs/7d3a1c52-8f0b-4a6e-9d21-5c8e4b7f6a10")
+
+ACCEPTED_HEADERS: dict[str, Any] = SUBMIT_HEADERS | {"Location": LOCATION}
 """The headers of an answer that comes before the job has ended."""
 
 CALLBACK_HEADERS = [

@@ -21,8 +21,15 @@ from imgsvc.errors import (
 )
 from imgsvc.web.item_view import ItemPage
 from imgsvc.web.job_view import JobPage, JobView
+from imgsvc.web.openapi_headers import LOCATION
 from imgsvc.web.openapi_lists import list_items, list_jobs
-from imgsvc.web.openapi_parts import JOB_ID_EXAMPLE, json_answer, json_content, problem_answers
+from imgsvc.web.openapi_parts import (
+    JOB_ID_EXAMPLE,
+    JOB_LINKS,
+    json_answer,
+    json_content,
+    problem_answers,
+)
 from imgsvc.web.openapi_schemas import reference
 from imgsvc.web.results import StoredResultView
 from imgsvc.web.schemas import Retried
@@ -257,6 +264,7 @@ _RETRY = _operation(
                 "retry_of": JOB_ID_EXAMPLE,
             },
         )
+        | {"headers": {"Location": LOCATION}, "links": JOB_LINKS}
     },
     (JobNotRetryable, PayloadLost, QueueFull, SpoolFull, DiskRefuses, ShuttingDown),
 )

@@ -24,6 +24,24 @@ from imgsvc.web.schemas import Accepted, Problem
 
 JOB_ID_EXAMPLE = "7d3a1c52-8f0b-4a6e-9d21-5c8e4b7f6a10"
 
+JOB_LINKS = {
+    operation_id: {
+        "operationId": operation_id,
+        "description": "With the job_id of this answer.",
+        "parameters": {"job_id": "$response.body#/job_id"},
+    }
+    for operation_id in (
+        "getJob",
+        "getJobEvents",
+        "getJobResult",
+        "listJobItems",
+        "cancelJob",
+        "retryJob",
+        "redeliverCallback",
+    )
+}
+"""What can be asked about a job that an answer names."""
+
 Examples = Mapping[str, tuple[str, dict[str, Any]]]
 """Summary and value of examples, by a short name."""
 
@@ -45,6 +63,33 @@ def problem_answers(*errors: type[ImgsvcError]) -> dict[str, Any]:
     """Return the answers for these errors, by status; each lists its codes."""
     by_status = groupby(sorted(errors, key=attrgetter("status")), key=attrgetter("status"))
     return {str(status): _problem_answer(status, list(group)) for status, group in by_status}
+
+
+def with_problems(operation: dict[str, Any], *errors: type[ImgsvcError]) -> dict[str, Any]:
+    """Return an operation that may be refused for these errors too."""
+    answers = dict(operation["responses"])
+    told = {code for answer in answers.values() for code in _codes(answer)}
+    for status, answer in problem_answers(*(e for e in errors if e.code not in told)).items():
+        answers[status] = _both(answers[status], answer) if status in answers else answer
+    return operation | {"responses": dict(sorted(answers.items()))}
+
+
+def _codes(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the problems that an answer may be, by their codes."""
+    examples: dict[str, Any] = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    return examples
+
+
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return one answer for the problems of two with the same status."""
+    content = one["content"][MEDIA_TYPE]
+    lines = other["description"].partition("\n\n")[2]
+    both = one | {
+        "description": f"{one['description']}\n{lines}",
+        "content": {MEDIA_TYPE: content | {"examples": _codes(one) | _codes(other)}},
+    }
+    headers = other.get("headers", {}) | one.get("headers", {})
+    return both | ({"headers": headers} if headers else {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +132,8 @@ class Tool:
             },
             "responses": {
                 **({"200": self._result()} if full else {}),
-                "202": accepted | ({"headers": ACCEPTED_HEADERS} if full else {}),
+                "202": accepted
+                | ({"headers": ACCEPTED_HEADERS, "links": JOB_LINKS} if full else {}),
                 **problem_answers(*self.refusals),
             },
             "callbacks": {

@@ -14,8 +14,7 @@ from imgsvc.errors import (
 )
 from imgsvc.web.auth.guard import KEY_HEADER
 from imgsvc.web.auth.rules import Rules
-from imgsvc.web.openapi_parts import problem_answers
-from imgsvc.web.problems import MEDIA_TYPE
+from imgsvc.web.openapi_parts import with_problems
 
 REFUSALS: tuple[type[ImgsvcError], ...] = (
     CredentialsAmbiguous,
@@ -30,6 +29,15 @@ REFUSALS: tuple[type[ImgsvcError], ...] = (
 _SCHEMES = {
     "apiKey": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
     "bearer": {"type": "http", "scheme": "bearer"},
+}
+
+_CHALLENGE = {
+    "WWW-Authenticate": {
+        "description": "How to prove who one is (RFC 6750).",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="imgsvc", error="invalid_token"',
+    }
 }
 
 
@@ -52,26 +60,7 @@ def protected(document: dict[str, Any], rules: Rules) -> dict[str, Any]:
 def _operation(operation: dict[str, Any], *, needs_key: bool) -> dict[str, Any]:
     if not needs_key:
         return operation | {"security": []}
-    answers = dict(operation["responses"])
-    told = {code for answer in answers.values() for code in _examples(answer)}
-    refusals = [error for error in REFUSALS if error.code not in told]
-    for status, answer in problem_answers(*refusals).items():
-        answers[status] = _both(answers[status], answer) if status in answers else answer
-    return operation | {"responses": dict(sorted(answers.items()))}
-
-
-def _examples(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return the problems that an answer may be, by their codes."""
-    examples: dict[str, Any] = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
-    return examples
-
-
-def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return one answer for the problems of two with the same status."""
-    content = one["content"][MEDIA_TYPE]
-    examples = content["examples"] | other["content"][MEDIA_TYPE]["examples"]
-    lines = other["description"].partition("\n\n")[2]
-    return one | {
-        "description": f"{one['description']}\n{lines}",
-        "content": {MEDIA_TYPE: content | {"examples": examples}},
-    }
+    guarded = with_problems(operation, *REFUSALS)
+    answers = guarded["responses"]
+    told = answers["401"] | {"headers": _CHALLENGE | answers["401"].get("headers", {})}
+    return guarded | {"responses": answers | {"401": told}}

@@ -181,13 +181,18 @@ _COS_CONFIG = {
 }
 
 
-def _part(place: str, name: str, description: str, example: str) -> dict[str, Any]:
+_NO_CONTROL = r"^[^\x00-\x1f\x7f]+$"
+
+
+def _part(
+    place: str, name: str, description: str, example: str, pattern: str = _NO_CONTROL
+) -> dict[str, Any]:
     return {
         "name": name,
         "in": place,
         "required": True,
         "description": description,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": pattern},
         "example": example,
     }
 
