@@ -7,11 +7,13 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
+from pydantic import ValidationError
 from yarl import URL
 
 from imgsvc.callbacks import EgressPolicy, open_session
 from imgsvc.errors import ForbiddenUrl, ImageFetchFailed, ImgsvcError, InvalidUrl
 from imgsvc.jobs import ImageFetcher
+from imgsvc.jobs.fetch import FetchConfig
 from jobs.fetching import LOOPBACK, make_fetcher, redirect
 from standins.receiver import Receiver, callback_receiver, reply
 
@@ -85,6 +87,11 @@ async def test_no_redirect_is_followed_if_none_is_allowed(
     with pytest.raises(ImageFetchFailed):
         await make_fetcher(session, max_redirects=0).fetch(receiver.url)
     assert len(receiver.received) == 1
+
+
+async def test_more_redirects_than_three_cannot_be_configured() -> None:
+    with pytest.raises(ValidationError):
+        FetchConfig(max_redirects=4)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ class FetchConfig(BaseModel):
     timeout: float = Field(
         30, gt=0, allow_inf_nan=False, description="Seconds for one image, redirects included."
     )
-    max_redirects: int = Field(3, ge=0, le=10, description="Redirects followed; each is checked.")
+    max_redirects: int = Field(
+        3, ge=0, le=3, description="Redirects followed, 3 at most; each is checked."
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
