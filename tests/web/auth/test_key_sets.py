@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from imgsvc.errors import TokenKeysUnavailable
 from imgsvc.web.auth import key_sets
@@ -131,8 +132,14 @@ async def test_a_file_is_read_again_and_one_that_is_gone_leaves_its_keys(
     assert await keys.find("second") is not None
 
 
-def test_only_public_keys_for_signatures_are_taken() -> None:
+def test_only_public_keys_for_signatures_that_are_long_enough_are_taken() -> None:
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=2047)  # noqa: S505 - refused
     entries = [
+        Issuer(key=weak).public(),
+        FIRST.public(key_ops=["encrypt"]),
+        FIRST.public(key_ops=["sign"]),
+        FIRST.public(key_ops="verify"),
+        FIRST.public(key_ops=None),
         FIRST.public(use="enc"),
         FIRST.public(d="AQAB"),
         FIRST.public(kty="oct", k="c2VjcmV0"),
@@ -140,8 +147,10 @@ def test_only_public_keys_for_signatures_are_taken() -> None:
         FIRST.public(alg=7),
         FIRST.public(n="?"),
         FIRST.public(kty="RSB"),
+        FIRST.public(kty=["RSA"]),
+        FIRST.public(kty={}),
         "key",
-        FIRST.public(kid="good"),
+        FIRST.public(kid="good", key_ops=["verify"]),
     ]
     found = parse(json.dumps({"keys": entries}).encode())
     assert [key.kid for key in found] == ["good"]

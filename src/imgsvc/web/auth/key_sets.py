@@ -16,6 +16,7 @@ import aiohttp
 import jwt
 import orjson
 import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from imgsvc.errors import TokenKeysUnavailable
 
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 MAX_BYTES = 2**20
 MAX_KEYS = 100
+MIN_RSA_BITS = 2048
+"""RFC 7518, section 3.3; the library only warns of shorter ones."""
+
 TIMEOUT = 5.0
 """Seconds that fetching a set may take."""
 
@@ -145,10 +149,8 @@ def parse(content: bytes) -> Sequence[SigningKey]:
 
 
 def _key(entry: object) -> SigningKey | None:
-    """Return a key; None for one that is secret, for encryption, or of an unknown kind."""
-    if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
-        return None
-    if entry.get("use", "sig") != "sig" or "d" in entry:
+    """Return a key; None for one that is secret, weak, not for signatures, or of unknown kind."""
+    if not isinstance(entry, dict) or not _is_fit(entry):
         return None
     kid, algorithm = entry.get("kid"), entry.get("alg")
     if not isinstance(kid, str | None) or not isinstance(algorithm, str | None):
@@ -157,4 +159,16 @@ def _key(entry: object) -> SigningKey | None:
         key = jwt.PyJWK(entry).key
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
+    if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return None
     return SigningKey(kid=kid, algorithm=algorithm, key=key)
+
+
+def _is_fit(entry: dict[str, Any]) -> bool:
+    """Tell whether it says that it is a public key to check signatures with."""
+    # Tuples, because what is looked for may be of any type, and unhashable.
+    if entry.get("kty") not in ("RSA", "EC", "OKP") or "d" in entry:
+        return False
+    operations = entry.get("key_ops", ["verify"])
+    is_for_checks = isinstance(operations, list) and "verify" in operations
+    return entry.get("use", "sig") == "sig" and is_for_checks
