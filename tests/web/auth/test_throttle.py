@@ -1,5 +1,6 @@
 """Trying keys is slowed down, and nobody else is."""
 
+import asyncio
 from collections import defaultdict
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsvc.errors import TooManyFailures
+from imgsvc.errors import CredentialsInvalid, TooManyFailures
 from imgsvc.web.auth.api_keys import new_key
 from imgsvc.web.auth.roles import Role
 from imgsvc.web.auth.throttle import Failures, Throttle, network_of
@@ -128,6 +129,26 @@ def test_no_more_failures_than_the_limit_fit_into_any_window(
         assert failures.any(key) == bool(recent)
 
 
+async def test_a_burst_at_one_key_from_many_addresses_has_no_more_tries_than_a_row(
+    throttle: Throttle,
+) -> None:
+    addresses = [f"192.0.2.{number}" for number in range(5)]
+    for address in addresses:
+        throttle.failed(address, "of another key", None)
+    tried = 0
+
+    async def try_it(address: str) -> None:
+        nonlocal tried
+        async with throttle.trying(address, f"wrong {address}", "id"):
+            tried += 1
+            await asyncio.sleep(0)  # others are there by now
+            raise CredentialsInvalid
+
+    refused = await asyncio.gather(*map(try_it, addresses), return_exceptions=True)
+    assert tried == LIMIT
+    assert [type(error) for error in refused].count(TooManyFailures) == len(addresses) - LIMIT
+
+
 async def statuses(service: Caller, *keys: str) -> list[int]:
     return [(await ask(service, "GET", "/jobs", {"X-API-Key": key}))[0] for key in keys]
 
@@ -148,6 +169,20 @@ async def test_a_server_stops_looking_at_wrong_keys_and_goes_on_with_good_ones(
         # Who sends nothing has guessed nothing, and what is public stays so.
         assert (await ask(service, "GET", "/jobs"))[0] == 401
         assert (await ask(service, "GET", "/health"))[0] == 200
+
+
+async def test_a_burst_of_wrong_keys_has_no_more_tries_than_a_row(tmp_path: Path) -> None:
+    async with guarded_service(tmp_path / "data", auth={"max_failures": LIMIT}) as service:
+        keys = [new_key("eve", [Role.READ])[1] for _ in range(100)]
+        burst = [status for [status] in await asyncio.gather(*(statuses(service, k) for k in keys))]
+    assert sorted(burst) == [401] * LIMIT + [429] * (100 - LIMIT)
+
+
+async def test_a_burst_with_a_good_key_is_let_through(tmp_path: Path) -> None:
+    async with guarded_service(tmp_path / "data", auth={"max_failures": LIMIT}) as service:
+        key = await key_of(service, "ann", [Role.READ])
+        burst = await asyncio.gather(*(statuses(service, key) for _ in range(100)))
+    assert burst == [[200]] * 100
 
 
 async def test_missing_keys_and_roles_are_no_failures(tmp_path: Path) -> None:

@@ -66,14 +66,8 @@ class Guard:
         credential, address = presented(request.headers), request.remote or "unknown"
         key = parse(credential)
         key_id = None if key is None else key.id
-        self._throttle.check(address, credential, key_id)
-        try:
-            principal = await self._verify(credential)
-        except CredentialsInvalid:
-            self._throttle.failed(address, credential, key_id)
-            raise
-        self._throttle.succeeded(credential)
-        return principal
+        async with self._throttle.trying(address, credential, key_id):
+            return await self._verify(credential)
 
     async def _verify(self, credential: str) -> Principal:
         if self._keys is not None and (self._tokens is None or credential.startswith(PREFIX)):

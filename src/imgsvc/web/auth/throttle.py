@@ -3,17 +3,21 @@
 Failures are counted over a sliding window, per address and per id of a key. Nothing is
 counted against what is known to be good, so that nobody is locked out by the failures of
 others: neither by those at the same address, nor by somebody who knows the id of a key.
+What is not known yet takes its turn, so that each failure counts before the next try.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from time import monotonic
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
-from imgsvc.errors import TooManyFailures
+from imgsvc.errors import CredentialsInvalid, TooManyFailures
 
 K = TypeVar("K", bound=Hashable)
 
@@ -75,6 +79,10 @@ class Throttle:
     _addresses: Failures[str] = field(init=False)
     _key_ids: Failures[str] = field(init=False)
     _good: "OrderedDict[bytes, None]" = field(init=False, default_factory=OrderedDict)
+    # Of addresses and ids; each is there while somebody has it or waits for it.
+    _turns: "WeakValueDictionary[str, asyncio.Lock]" = field(
+        init=False, default_factory=WeakValueDictionary
+    )
 
     def __post_init__(self) -> None:
         self._addresses, self._key_ids = (
@@ -83,6 +91,29 @@ class Throttle:
             )
             for _ in range(2)
         )
+
+    @asynccontextmanager
+    async def trying(
+        self, address: str, credential: str, key_id: str | None
+    ) -> AsyncIterator[None]:
+        """Let the block look at a credential, which is good unless CredentialsInvalid is raised.
+
+        Of those that are not known to be good, one of an address and one of an id is looked at
+        at a time: a burst has no more tries than a row. Raises TooManyFailures, as `check` does.
+        """
+        async with AsyncExitStack() as stack:
+            if _digest(credential) not in self._good:
+                # Always in this order, so that no two wait for one another.
+                for name in filter(None, (network_of(address), key_id)):
+                    turn = self._turns.setdefault(name, asyncio.Lock())
+                    await stack.enter_async_context(turn)
+            self.check(address, credential, key_id)
+            try:
+                yield
+            except CredentialsInvalid:
+                self.failed(address, credential, key_id)
+                raise
+            self.succeeded(credential)
 
     def check(self, address: str, credential: str, key_id: str | None) -> None:
         """Raise TooManyFailures, which says how long to wait, if it may not be tried now."""
