@@ -21,14 +21,12 @@ from aiohttp import web
 from imgsvc.app import Service, open_service
 from imgsvc.config import Settings
 from imgsvc.errors import ConfigurationError
+from imgsvc.listener import BACKLOG, Listener, room_for_connections
 from imgsvc.tls import Certificate
 from imgsvc.web.config import ServerConfig
 from imgsvc.web.connection import Connection
 
 log = structlog.get_logger(__name__)
-
-BACKLOG = 1024
-"""Connections that may wait for the event loop to take them."""
 
 SHUTDOWN_TIMEOUT = 2.0
 """Seconds that open connections get, twice, after the jobs are drained."""
@@ -61,30 +59,34 @@ async def listening(settings: Settings) -> AsyncIterator[Server]:
     if server.tls_cert is not None and server.tls_key is not None:
         certificate = Certificate(chain=server.tls_cert, key=server.tls_key)
     context = None if certificate is None else certificate.open()
-    with _listen(server.host, server.port) as sock:
+    with _listen(server) as sock:
         url = server.public_url or _url_of(sock, "http" if context is None else "https")
         async with (
             open_service(settings, base_url=url, port=sock.getsockname()[1]) as service,
             _accepting(service.app, sock, server, context),
-            _kept_fresh(certificate, context),
+            _looked_after(sock, server, certificate, context),
         ):
             yield Server(url=url, service=service)
 
 
 @asynccontextmanager
-async def _kept_fresh(
-    certificate: Certificate | None, context: ssl.SSLContext | None
+async def _looked_after(
+    listener: Listener,
+    config: ServerConfig,
+    certificate: Certificate | None,
+    context: ssl.SSLContext | None,
 ) -> AsyncIterator[None]:
-    """Look after the certificate, if there is one, while the context lasts."""
-    if certificate is None or context is None:
-        yield
-        return
+    """Look after connections, and the certificate if there is one, while the context lasts."""
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(certificate.keep_fresh(context), name="certificate")
+        watch = listener.cut_off_readers(config.send_timeout)
+        tasks = [group.create_task(watch, name="slow-readers")]
+        if certificate is not None and context is not None:
+            tasks.append(group.create_task(certificate.keep_fresh(context), name="certificate"))
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
 
 
 @asynccontextmanager
@@ -214,18 +216,21 @@ def _left(service: Service) -> dict[str, int]:
     }
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(config: ServerConfig) -> Listener:
     """Return a bound socket: the port is known before anything else starts."""
+    host, port = config.host, config.port
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         both = host == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server(
+        bound = socket.create_server(
             (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
         )
     except OSError as exc:
         raise ConfigurationError(
             [f"server.host, server.port: cannot listen on {host}:{port} ({_reason(exc)})"]
         ) from exc
+    limit = room_for_connections(config.max_connections)
+    return Listener(bound, limit=limit)
 
 
 def _raise_file_limit() -> None:

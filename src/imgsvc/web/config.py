@@ -51,6 +51,21 @@ class ServerConfig(BaseModel):
         allow_inf_nan=False,
         description="Seconds within which a request body must have arrived.",
     )
+    send_timeout: float = Field(
+        60,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "Seconds within which a caller must take 16 KiB of an answer, or what is left of it."
+        ),
+    )
+    max_connections: int = Field(
+        4096,
+        ge=1,
+        description=(
+            "Connections at once; further ones are closed. Fewer if the system allows few files."
+        ),
+    )
 
     tls_cert: Path | None = Field(
         None,

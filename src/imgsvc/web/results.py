@@ -69,7 +69,7 @@ async def callback_body_response(
         response = web.StreamResponse(headers={"Content-Type": body.content_type, **headers})
         response.content_length = body.size
         await response.prepare(request)
-        with suppress(ConnectionResetError):  # who has gone needs no rest
+        with suppress(ConnectionError):  # who has gone needs no rest
             while chunk := await asyncio.to_thread(file.read, _CHUNK):
                 await response.write(chunk)
     return response
@@ -97,7 +97,7 @@ async def _stream(request: web.Request, body: Path, where: InlineResult) -> web.
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        with suppress(ConnectionResetError):  # who has gone needs no rest
+        with suppress(ConnectionError):  # who has gone needs no rest
             for start in range(0, where.length, _CHUNK):
                 length = min(_CHUNK, where.length - start)
                 await response.write(
