@@ -88,6 +88,7 @@ HEADS = {
     "control-character-in-path": b"GET /health\x01/live HTTP/1.1\r\nHost: x\r\n\r\n",
     "nul-in-path": b"GET /jobs/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
     "line-end-in-path": b"GET /jobs/%0d%0aSet-Cookie:a HTTP/1.1\r\nHost: x\r\n\r\n",
+    "c1-control-in-path": b"GET /jobs/%c2%9b HTTP/1.1\r\nHost: x\r\n\r\n",
     "line-end-in-query": b"GET /jobs?cursor=%0d%0a HTTP/1.1\r\nHost: x\r\n\r\n",
     "line-end-in-name-of-query": b"GET /jobs?a%0ab=1 HTTP/1.1\r\nHost: x\r\n\r\n",
     "beyond-ascii-in-path": b"GET /jobs/\x80 HTTP/1.1\r\nHost: x\r\n\r\n",

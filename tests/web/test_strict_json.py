@@ -66,7 +66,7 @@ async def test_a_million_fields_are_refused(local: Caller) -> None:
     assert_problem(status, problem, "invalid_request")
 
 
-@pytest.mark.parametrize("character", ["\0", "\r", "\n", "\t", "\x1b", "\x7f"])
+@pytest.mark.parametrize("character", ["\0", "\r", "\n", "\t", "\x1b", "\x7f", "\x9b"])
 @pytest.mark.parametrize("field", ["filename", "model", "image_url", "unheard-of\n"])
 async def test_control_characters_are_refused(local: Caller, field: str, character: str) -> None:
     answer = await submit(
@@ -85,9 +85,24 @@ async def test_a_prompt_has_none_but_lines_and_tabs(
     assert_problem(400, answer.body, "control_character")
 
 
-@pytest.mark.parametrize("field", ["input_prefix", "output_prefix", "input_bucket"])
-async def test_control_characters_are_refused_of_a_batch(local: Caller, field: str) -> None:
-    body = {"prompt": "x", field: "a\n"}
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input_prefix": "a\n"},
+        {"output_prefix": "a\n"},
+        {"input_bucket": "a\n"},
+        {"keys": ["a.png", "b\0.png"]},
+        {"keys": ["a\r\nb.png"]},
+        {"include": ["*.png", "\x1b[2J"]},
+        {"exclude": ["\x7f"]},
+        {"of\nno": "tool"},
+    ],
+    ids=str,
+)
+async def test_control_characters_are_refused_of_a_batch(
+    local: Caller, fields: dict[str, Any]
+) -> None:
+    body = {"prompt": "x"} | fields
     answer = await submit(local, body, PATHS[2], {"Prefer": "respond-async"})
     assert_problem(400, answer.body, "control_character")
 

@@ -16,7 +16,7 @@ from imgsvc.errors import MalformedRequest
 _HOST = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """A `Host` (RFC 9110, section 7.2)."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DISGUISED = frozenset({"transfer_encoding", "content_length"})
 """Names that gateways which turn `-` into `_` cannot tell from the true ones."""
 

@@ -11,7 +11,7 @@ from imgsvc.errors import ControlCharacter, InvalidJson
 DEEPEST = 64
 """Lists and objects within one another; the tools have two."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_PROMPT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """A prompt may have lines and tabs."""
 
@@ -35,15 +35,15 @@ def check_structure(document: dict[str, Any], data: bytes) -> None:
 
 
 def check_controls(fields: dict[str, Any]) -> None:
-    """Raise ControlCharacter if a text holds one, but for the lines of a prompt and of base64.
-
-    Lists are left to their fields: a key of a bucket may be called anything.
-    """
+    """Raise ControlCharacter if a text holds one, but for the lines of a prompt and of base64."""
     for name, value in fields.items():
+        if _CONTROL.search(name):
+            raise ControlCharacter("The name of a field holds a control character.")
         if name.endswith("_base64"):
             continue  # it is long, and its decoder looks at every character
         unwanted = _CONTROL_IN_PROMPT if name == "prompt" else _CONTROL
-        if isinstance(value, str) and unwanted.search(value):
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and unwanted.search(text) for text in texts):
             shown = name if name.isidentifier() else "a field"
             raise ControlCharacter(f"The text of {shown[:100]} holds a control character.")
 
