@@ -4,21 +4,25 @@ import asyncio
 import io
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from PIL import Image
 from yarl import URL
 
 from imgsvc.config import Settings
 from imgsvc.web.keys import CONTEXT
+from imgsvc.web.routes import ROUTES
 from standins.pictures import as_base64
 from standins.processes import resident_bytes
 from standins.server_process import server_process
 from standins.service import Caller, running_service
+from web.auth.callers import guarded_service
 from web.raw_sockets import connection, until_closed
 from web.refusals import PATHS, PHOTO, raw
 
@@ -53,10 +57,11 @@ async def caller(make_settings: Callable[..., Settings], monkeypatch: pytest.Mon
         ({"Content-Length": 10**15}, 413),
         ({"Content-Length": 1000, "Content-Encoding": "gzip"}, 415),
         ({"Content-Length": 1000, "Content-Encoding": "identity, br"}, 415),
+        ({"Content-Length": 1000, "Content-Encoding": "identity\r\nContent-Encoding: gzip"}, 415),
         ({"Content-Length": 1000, "Content-Type": "text/plain"}, 415),
         ({"Content-Length": 1000, "callbackUrl": "ftp://x"}, 400),
     ],
-    ids=["byte-too-many", "petabyte", "gzip", "two-encodings", "text", "callback"],
+    ids=["byte-too-many", "petabyte", "gzip", "two-encodings", "two-headers", "text", "callback"],
 )
 async def test_what_is_refused_by_its_head_is_not_asked_for(
     caller: Caller, path: str, expect: dict[str, str], headers: dict[str, Any], status: int
@@ -67,6 +72,31 @@ async def test_what_is_refused_by_its_head_is_not_asked_for(
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"\r\nConnection: close\r\n" in answer
     assert b"100 Continue" not in answer
+
+
+async def test_nobody_is_asked_for_a_body_that_no_route_takes_or_before_who_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsvc.web.connection.LINGERING_TIME", 0.05)
+    async with guarded_service(tmp_path / "data") as caller:
+
+        async def answer(route: web.RouteDef) -> bytes:
+            path = re.sub(r"{[^}]*}+", "x", route.path)
+            async with connection(caller.server.url) as (reader, writer):
+                request = head(caller, path, Content_Length=9, Expect="100-continue")
+                writer.write(request.replace(b"POST", route.method.encode(), 1))
+                return await until_closed(reader)
+
+        answers = await asyncio.gather(*(answer(route) for route, _ in ROUTES))
+    assert {each[:9] for each in answers} == {b"HTTP/1.1 "}
+    assert not any(b" 100 Continue" in each for each in answers)
+
+
+async def test_an_expectation_of_two_is_none(caller: Caller) -> None:
+    async with connection(caller.server.url) as (reader, writer):
+        request = head(caller, Content_Length=len(BODY), Expect="100-continue\r\nExpect: 200-ok")
+        writer.write(request)
+        assert b" 417 " in await reader.readline()
 
 
 async def test_whoever_waits_for_a_100_gets_it_when_the_body_is_wanted(caller: Caller) -> None:

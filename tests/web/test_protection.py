@@ -1,14 +1,18 @@
 """What browsers are told about answers, and which pages may read them."""
 
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from imgsvc.config import Settings
 from imgsvc.web.config import ServerConfig
+from imgsvc.web.routes import ROUTES
 from standins.service import Caller, running_service
+from web.auth.callers import guarded_service
 from web.raw_sockets import connection, until_closed
 from web.refusals import PATHS, PHOTO
 
@@ -91,6 +95,25 @@ async def test_a_page_of_a_listed_origin_may_ask_and_read(caller: Caller, path: 
         assert answer.headers[ALLOWED] == PAGE
         assert answer.headers["Vary"] == "Origin"
         assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+async def test_a_browser_asks_without_a_key_and_then_needs_one(tmp_path: Path) -> None:
+    async with guarded_service(tmp_path / "data", server={"cors_origins": [PAGE]}) as caller:
+        for route, _ in ROUTES:
+            url, page = caller.server.url + re.sub(r"{[^}]*}+", "x", route.path), {"Origin": PAGE}
+            async with caller.session.options(url, headers=page | PREFLIGHT) as answer:
+                assert (answer.status, answer.headers[ALLOWED]) == (204, PAGE)
+                assert {"Authorization", "X-API-Key"} <= set(
+                    answer.headers["Access-Control-Allow-Headers"].split(", ")
+                )
+            evil = {"Origin": "https://evil.example.com"}
+            async with caller.session.options(url, headers=evil | PREFLIGHT) as answer:
+                assert answer.status == 405
+                assert ALLOWED not in answer.headers
+        url = caller.server.url + PATHS[0]
+        async with caller.session.post(url, json=PHOTO, headers=page) as answer:
+            assert (answer.status, answer.headers[ALLOWED]) == (401, PAGE)  # the page can tell why
+            assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,16 @@ _CHUNK = 128 * 1024
 async def wait_with_body(request: web.Request) -> None:
     """Handle the header `Expect`: whoever waits for a 100 gets it when the body is wanted.
 
-    Raises HTTPExpectationFailed if it asks for something else.
+    Where none is taken that is never. Raises HTTPExpectationFailed if it asks for something else.
     """
-    if request.headers["Expect"].lower() != "100-continue":
+    if [value.lower() for value in request.headers.getall("Expect")] != ["100-continue"]:
         raise web.HTTPExpectationFailed
 
 
 def check_head(request: web.Request, *, max_bytes: int) -> None:
     """Raise UnsupportedMediaType or BodyTooLarge if the body need not come at all."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    encodings = request.headers.getall("Content-Encoding", ["identity"])
+    if any(encoding.lower() != "identity" for encoding in encodings):
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
     if request.content_type != "application/json":
         raise UnsupportedMediaType(

@@ -23,7 +23,7 @@ JOB = "/jobs/{job_id:[^/]+}"
 
 
 def _tool(path: str, handler: Handler) -> tuple[web.RouteDef, Rule]:
-    return web.post(path, handler, expect_handler=wait_with_body), SUBMIT
+    return web.post(path, handler), SUBMIT
 
 
 ROUTES: list[tuple[web.RouteDef, Rule]] = [
@@ -68,7 +68,9 @@ def add_routes(router: web.UrlDispatcher, config: AuthConfig) -> Rules:
     """Give the router all paths, and return who may use each."""
     rules: Rules = {}
     for definition, rule in ROUTES:
-        for route in definition.register(router):
+        options = definition.kwargs | {"expect_handler": wait_with_body}
+        each = web.RouteDef(definition.method, definition.path, definition.handler, options)
+        for route in each.register(router):
             if route.resource is not None:  # it is one: each has a path
                 rules[route.method, route.resource.canonical] = rule
     if config.public_metrics:
