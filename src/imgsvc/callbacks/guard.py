@@ -25,6 +25,8 @@ _URL = re.compile(
 # Controls, white space and lone surrogates: yarl drops some of them silently, and a
 # backslash is a slash to some parsers and none to others.
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\\s\ud800-\udfff]")
+# int() takes more for a number than RFC 3986, section 3.2.3: signs, and digits of all scripts.
+_PORT = re.compile(r"(?:\[.*\]|[^:\[\]]*)(?::[0-9]{0,5})?")
 _NAME = re.compile(r"(?!.{254})(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 # A last label of this form makes the whole host an IPv4 address for WHATWG URL parsers
 # (https://url.spec.whatwg.org/#ends-in-a-number-checker) and for inet_aton.
@@ -205,10 +207,13 @@ def check_url(raw: str) -> URL:
 def _checked_authority(scheme: str, authority: str) -> str:
     if "@" in authority:
         raise InvalidUrl("The URL holds a user name or password. Send it without.")
+    malformed = InvalidUrl("The host or port of the URL is malformed.")
+    if not _PORT.fullmatch(authority):
+        raise malformed
     try:
         url = URL(f"{scheme}://{authority}/")
     except ValueError as exc:
-        raise InvalidUrl("The host or port of the URL is malformed.") from exc
+        raise malformed from exc
     host = url.raw_host or ""
     if "[" in authority:
         if not _is_address(host, IPv6Address) or "%" in host:
