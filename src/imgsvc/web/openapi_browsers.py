@@ -62,7 +62,7 @@ _ASSET = {
             "in": "path",
             "required": True,
             "description": "The name of the file.",
-            "schema": {"type": "string"},
+            "schema": {"type": "string", "enum": list(ASSETS)},
             "example": "swagger-ui.css",
         }
     ],

@@ -44,6 +44,9 @@ REQUEST_ID_PARAMETER = header_parameter(
     REQUEST_ID_EXAMPLE,
 )
 
+_URL_OR_NONE = {"type": "string", "pattern": "^([Hh][Tt][Tt][Pp][Ss]?://.+)?$"}
+"""Of a header that may also be there without a value, which is the same as none."""
+
 SUBMIT_PARAMETERS: list[dict[str, Any]] = [
     CALLBACK_URL
     | {
@@ -52,6 +55,7 @@ SUBMIT_PARAMETERS: list[dict[str, Any]] = [
             "Where to POST the result: an absolute http or https URL. Required unless `Prefer` has"
             " `respond-async` or `wait`."
         ),
+        "schema": _URL_OR_NONE,
     },
     header_parameter(
         "Prefer",
@@ -78,7 +82,7 @@ PROGRESS_URL = {
         " the fields of `progress` of the job, with `event`, `job_id` and `status`. Sent once each,"
         " unsigned. Not the URL of the callback."
     ),
-    "schema": {"type": "string", "format": "uri"},
+    "schema": _URL_OR_NONE,
     "example": "https://example.com/progress/42",
 }
 
