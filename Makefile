@@ -11,7 +11,7 @@ TWO_AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-slow test-all torture fuzz schemathesis lint format bench clean
+.PHONY: help demo run test test-slow test-all torture fuzz schemathesis attacks lint format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ fuzz: $(VENV)/.fuzz ## throw mutated input at all that reads untrusted bytes
 
 schemathesis: $(VENV)/.dev ## compare a running server with its OpenAPI document
 	$(BIN)/python benchmarks/conformance.py $(ARGS)
+
+attacks: $(VENV)/.dev ## attack a server, and print what was refused and who may do what
+	$(BIN)/python benchmarks/attacks.py $(ARGS)
 
 lint: $(VENV)/.dev ## check style, types and the layers of imports
 	$(BIN)/ruff check

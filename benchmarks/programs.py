@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +85,11 @@ async def running_server(
 
 
 @asynccontextmanager
-async def started_server(environment: Mapping[str, str]) -> AsyncIterator[RunningServer]:
+async def started_server(
+    environment: Mapping[str, str], command: Sequence[str] = ("-m", "imgsvc")
+) -> AsyncIterator[RunningServer]:
     """Run a server with these variables, which is up when it is yielded."""
-    async with program("-m", "imgsvc", **environment) as process:
+    async with program(*command, **environment) as process:
         line: dict[str, str] = {}
         while "listening" not in line:  # before it the log tells what a killed server has left
             line = orjson.loads(await first_line(process))

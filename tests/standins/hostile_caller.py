@@ -122,9 +122,14 @@ def _empty(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def hostile_caller(url: str, data_dir: Path) -> AsyncIterator[HostileCaller]:
-    """Yield a caller of the server at url, whose storage is in its data folder."""
-    async with aiohttp.ClientSession(trust_env=False) as session:
+async def hostile_caller(
+    url: str, data_dir: Path, *, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[HostileCaller]:
+    """Yield a caller of the server at url, whose storage is in its data folder.
+
+    The headers go with each request: a key, say.
+    """
+    async with aiohttp.ClientSession(trust_env=False, headers=headers) as session:
         caller = HostileCaller(url=url, inputs=data_dir / "files" / "input", session=session)
         app = web.Application()
         app.router.add_get("/picture.png", caller.serve)
