@@ -57,6 +57,54 @@ async def test_the_second_head_of_a_connection_has_the_same_time(
         assert b" 408 " in await reader.readline()
 
 
+@pytest.mark.parametrize("rest", [b"GET /health/live HTT", b"GET / HTTP/1.1\r\nA: b"])
+async def test_a_head_that_begins_behind_a_request_has_the_same_time(
+    make_settings: Callable[..., Settings], rest: bytes
+) -> None:
+    async with (
+        running_service(make_settings(server={"header_timeout": 0.3})) as caller,
+        connection(caller.server.url) as (reader, writer),
+    ):
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" + rest)
+        answers = await until_closed(reader)
+    assert answers.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"HTTP/1.1 408 Request Timeout\r\n" in answers
+
+
+MANY = b"".join(b"A%d: %b\r\n" % (number, b"a" * 30_000) for number in range(100))
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"], ids=["endless", "whole"])
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["", "second"])
+async def test_headers_that_are_too_large_together_are_refused(
+    make_settings: Callable[..., Settings], before: bytes, end: bytes
+) -> None:
+    async with (
+        running_service(make_settings()) as caller,
+        connection(caller.server.url) as (reader, writer),
+    ):
+        writer.write(before)
+        if before:
+            assert b" 302 " in await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n" + MANY + end)
+        assert b" 431 " in await reader.readline()
+
+
+async def test_a_head_that_is_whole_and_a_little_too_large_is_refused_too(
+    make_settings: Callable[..., Settings],
+) -> None:
+    async with (
+        running_service(make_settings()) as caller,
+        connection(caller.server.url) as (reader, writer),
+    ):
+        for size, status in ((60_000, 200), (66_000, 431)):
+            half = b"a" * (size // 2)
+            head = b"GET /health/live HTTP/1.1\r\nHost: x\r\nA: %b\r\nB: %b\r\n\r\n"
+            writer.write(head % (half, half))
+            assert b" %d " % status in await reader.readline()
+            await reader.readuntil(b"}")
+
+
 async def test_a_connection_between_two_requests_may_be_silent_for_longer(
     make_settings: Callable[..., Settings],
 ) -> None:

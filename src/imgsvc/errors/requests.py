@@ -21,7 +21,7 @@ class MalformedRequest(RequestError):
 
 
 class RequestHeadTooLarge(RequestError):
-    """The request line or a header is too long. Shorten it."""
+    """The request line or a header is too long, or there are too many. Shorten it."""
 
     status = 431
     code = "request_head_too_large"

@@ -10,9 +10,11 @@ import structlog
 from aiohttp import StreamReader, web
 from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from structlog.contextvars import bound_contextvars
 
 from imgsvc.errors import ImgsvcError, MalformedRequest, RequestHeadTimeout, RequestHeadTooLarge
+from imgsvc.web.framing import MAX_HEAD_BYTES
 from imgsvc.web.keys import REQUEST_ID
 from imgsvc.web.middlewares import HEADER, SERVER
 from imgsvc.web.problems import from_http_exception, problem_response
@@ -46,9 +48,10 @@ class Connection(web.RequestHandler):
     __slots__ = (
         "_answered",
         "_body",
-        "_head_begun",
+        "_head_bytes",
         "_head_deadline",
         "_header_timeout",
+        "_latest",
         "_wire",
     )
 
@@ -66,7 +69,8 @@ class Connection(web.RequestHandler):
         )
         self._header_timeout = header_timeout
         self._head_deadline: asyncio.TimerHandle | None = None
-        self._head_begun = False
+        self._head_bytes = 0  # that came in of a head which is not whole yet, as far as is known
+        self._latest: StreamReader = EMPTY_PAYLOAD  # the body of the latest request
         self._answered = 0
         self._body: StreamReader | None = None  # chunked, and coming in
         self._wire = 0  # bytes of it as they came, with what is about its chunks
@@ -83,31 +87,51 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what came in, and look whether a head or a body takes too much."""
+        known, in_head = self._request_count, self._latest.is_eof()
         super().data_received(data)
         if self._force_close:
             return
-        if self._request_count > self._answered:
+        if self._request_count > known:
             self._stop_expecting()
+            self._latest = self._messages[-1][1]
+            # What follows a head that is whole, and has no body, belongs to the next one.
+            followed = self._latest is EMPTY_PAYLOAD and not data.endswith(b"\n")
+            self._head_bytes = len(data) if followed else 0
+        elif in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._give_up(RequestHeadTooLarge())
+        if self._request_count > self._answered:
             self._watch_framing(len(data))
-        elif data and not self._head_begun:
-            # Only the first bytes of a head set its deadline: what drips in puts nothing off.
-            self._head_begun = True
-            if self._head_deadline is None:
-                self._expect_head()
+        else:
+            self._mind_the_head()
 
     def _expect_head(self) -> None:
-        self._head_deadline = self._loop.call_later(self._header_timeout, self._give_up)
+        self._head_deadline = self._loop.call_later(self._header_timeout, self._be_late)
+
+    def _mind_the_head(self) -> None:
+        # Only the first bytes of a head set its deadline: what drips in puts nothing off.
+        if self._head_bytes and self._head_deadline is None and not self._force_close:
+            self._expect_head()
 
     def _stop_expecting(self) -> None:
         if self._head_deadline is not None:
             self._head_deadline.cancel()
-        self._head_deadline, self._head_begun = None, False
+        self._head_deadline = None
 
-    def _give_up(self) -> None:
-        """Close the connection; with an answer, if a request has begun."""
-        if self._head_begun and self.transport is not None:
-            error = RequestHeadTimeout()
-            log.info("request_refused", code=error.code, status=error.status)
+    def _be_late(self) -> None:
+        if self._head_bytes:
+            self._give_up(RequestHeadTimeout())
+        else:
+            self.force_close()
+
+    def _give_up(self, error: ImgsvcError) -> None:
+        """Refuse a head that is not whole; but first answer the requests before it."""
+        if self._request_count > self._answered:
+            self.close()
+            return
+        log.info("request_refused", code=error.code, status=error.status)
+        if self.transport is not None:
             self.transport.write(_as_bytes(problem_response(error, request_id=uuid.uuid4().hex)))
         self.force_close()
 
@@ -167,6 +191,8 @@ class Connection(web.RequestHandler):
         if not request.content.is_eof():
             resp.force_close()  # what is left of the body must not be taken for a request
         sent = await super().finish_response(request, resp, start_time)
+        if self._request_count == self._answered:
+            self._mind_the_head()
         if request.content.exception() is not None and not request.content.is_eof():
             self.close()  # the rest of what was cut off is not worth a look
             request.content.feed_eof()

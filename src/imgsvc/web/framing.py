@@ -11,7 +11,10 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from imgsvc.errors import MalformedRequest
+from imgsvc.errors import MalformedRequest, RequestHeadTooLarge
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Bytes of all headers together; aiohttp only knows a limit for each."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._~%!$&'()*+,;=-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """A `Host` (RFC 9110, section 7.2)."""
@@ -23,9 +26,14 @@ _DISGUISED = frozenset({"transfer_encoding", "content_length"})
 
 @web.middleware
 async def framing(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what is ambiguous with MalformedRequest, which also closes the connection."""
+    """Refuse what is ambiguous with MalformedRequest, which also closes the connection.
+
+    Raises RequestHeadTooLarge, too.
+    """
     if request.version < HttpVersion10:
         raise MalformedRequest("HTTP/0.9 is not spoken here. Use HTTP/1.1.")
+    if sum(len(name) + len(value) for name, value in request.raw_headers) > MAX_HEAD_BYTES:
+        raise RequestHeadTooLarge
     _check_length(request)
     _check_target(request)
     return await handler(request)
