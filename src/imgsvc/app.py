@@ -49,7 +49,7 @@ from imgsvc.web.intake import Intake
 from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.metrics import make_registry
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
-from imgsvc.web.protection import preflight, protect
+from imgsvc.web.protection import own_pages, preflight, protect
 from imgsvc.web.readiness import Readiness
 from imgsvc.web.routes import add_routes
 
@@ -224,6 +224,8 @@ def _application(
     app = web.Application(
         middlewares=[*MIDDLEWARES, preflight(server)], client_max_size=server.max_body_bytes
     )
+    if auth.mode is None:
+        app.middlewares.append(own_pages(server, base_url))
     guard = Guard(
         add_routes(app.router, auth),
         Throttle(limit=auth.max_failures, window=auth.failure_window),

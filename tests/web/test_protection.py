@@ -14,7 +14,7 @@ from imgsvc.web.routes import ROUTES
 from standins.service import Caller, running_service
 from web.auth.callers import guarded_service
 from web.raw_sockets import connection, until_closed
-from web.refusals import PATHS, PHOTO
+from web.refusals import PATHS, PHOTO, assert_problem
 
 PAGE = "https://app.example.com"
 PREFLIGHT = {"Access-Control-Request-Method": "POST"}
@@ -137,6 +137,22 @@ async def test_a_page_of_another_origin_may_not(caller: Caller, origin: str) -> 
         assert answer.headers["Vary"] == "Origin"
     async with caller.session.get(caller.server.url + "/jobs", headers=page) as answer:
         assert ALLOWED not in answer.headers
+
+
+async def test_a_page_whose_name_was_made_to_lead_here_changes_nothing(
+    make_settings: Callable[..., Settings],
+) -> None:
+    async with running_service(make_settings(server={"cors_origins": [PAGE]})) as caller:
+        url = caller.server.url + PATHS[0]
+        for origin in ("http://evil.example.com:8000", "null", "http://127.0.0.1.evil.net", ""):
+            headers = {"Origin": origin, "Host": "evil.example.com:8000", "Prefer": "respond-async"}
+            async with caller.session.post(url, json=PHOTO, headers=headers) as answer:
+                assert_problem(answer.status, await answer.json(), "origin_refused")
+        assert (await caller.get("/jobs"))[1]["jobs"] == []
+        for origin in (PAGE, caller.server.url, "http://localhost:3000", "http://[::1]:8000"):
+            headers = {"Origin": origin, "Prefer": "respond-async"}
+            async with caller.session.post(url, json=PHOTO, headers=headers) as answer:
+                assert answer.status == 202
 
 
 async def test_no_page_may_unless_its_origin_is_listed(

@@ -33,6 +33,7 @@
     │       ├── CredentialsMissing
     │       ├── CredentialsAmbiguous
     │       ├── CredentialsInvalid
+    │       ├── OriginRefused
     │       ├── RoleMissing
     │       └── TooManyFailures     wrong keys: wait (429)
     ├── ServiceOverloaded           come back later (503)
@@ -104,6 +105,7 @@ from imgsvc.errors.access import (
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,
+    OriginRefused,
     RoleMissing,
     TooManyFailures,
 )
@@ -267,6 +269,7 @@ __all__ = [
     "NotOfferedByModel",
     "ObjectNotFound",
     "ObjectTooLarge",
+    "OriginRefused",
     "PayloadLost",
     "PriceUnknown",
     "PromptRejected",

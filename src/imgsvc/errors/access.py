@@ -49,6 +49,14 @@ class RoleMissing(AccessError):
     challenge = "insufficient_scope"
 
 
+class OriginRefused(AccessError):
+    """A page of another site asked for this. List its origin in server.cors_origins if it may."""
+
+    status = 403
+    code = "origin_refused"
+    title = "Origin refused"
+
+
 class TooManyFailures(AccessError):
     """There were too many wrong keys. Wait as long as Retry-After says, and check the key."""
 

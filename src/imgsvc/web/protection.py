@@ -1,10 +1,13 @@
 """Headers that tell browsers what not to do with an answer, and which pages may read it."""
 
+import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
+from yarl import URL
 
+from imgsvc.errors import OriginRefused
 from imgsvc.web.config import ServerConfig
 
 HSTS = "max-age=31536000"
@@ -18,6 +21,8 @@ STANDARD = {
 }
 """Of every answer that does not say otherwise; jobs and their results are private."""
 
+_THIS_MACHINE = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?")
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = "GET, HEAD, POST"
 _HEADERS = (
     "Authorization, callbackUrl, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, progressUrl,"
@@ -65,5 +70,26 @@ def preflight(config: ServerConfig) -> Callable[..., Awaitable[web.StreamRespons
                 "Access-Control-Max-Age": "600",
             },
         )
+
+    return middleware
+
+
+def own_pages(config: ServerConfig, base_url: str) -> Middleware:
+    """Return the middleware for where no key keeps out the pages of other sites.
+
+    They may change nothing, unless they are of a listed origin, of this machine or at the server's
+    URL. To its browser, a page whose name was made to lead here (DNS rebinding) is one of this
+    server's, so that it asks for no leave before.
+    """
+    known = {*config.cors_origins, str(URL(base_url).origin())}
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origins = request.headers.getall("Origin", [])
+        if request.method not in _SAFE and not all(
+            origin in known or _THIS_MACHINE.fullmatch(origin) for origin in origins
+        ):
+            raise OriginRefused
+        return await handler(request)
 
     return middleware
