@@ -181,7 +181,7 @@ _COS_CONFIG = {
 }
 
 
-_NO_CONTROL = r"^[^\x00-\x1f\x7f]+$"
+_NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]+$"
 
 
 def _part(
