@@ -110,7 +110,7 @@ async def running(
     process: Callable[[str], Awaitable[None]] | None = None,
     deliver: Callable[[Job], Coroutine[Any, Any, None]] | None = None,
     workers: int = 2,
-    **limits: int,
+    **limits: Any,
 ) -> AsyncIterator[None]:
     """Run the backend while the context lasts; by default every job is completed and delivered.
 

@@ -29,6 +29,8 @@
     │   ├── IdempotencyKeyReused
     │   ├── InvalidCursor
     │   ├── InvalidEventId
+    │   ├── ClientLimitReached      of what one client may have: wait (429)
+    │   ├── NotAllowedForClient     with the rule, and what is allowed
     │   └── AccessError             it is not known who asks, or they may not
     │       ├── CredentialsMissing
     │       ├── CredentialsAmbiguous
@@ -142,6 +144,7 @@ from imgsvc.errors.jobs import (
     PayloadLost,
     ResultGone,
 )
+from imgsvc.errors.limits import ClientLimitReached, NotAllowedForClient
 from imgsvc.errors.overload import (
     DiskRefuses,
     ModerationUnavailable,
@@ -221,6 +224,7 @@ __all__ = [
     "BucketNotFound",
     "BudgetSpent",
     "CallbackNotSettled",
+    "ClientLimitReached",
     "ConfigurationError",
     "ControlCharacter",
     "CorruptImage",
@@ -264,6 +268,7 @@ __all__ = [
     "MissingCallbackUrl",
     "ModelNotOffered",
     "ModerationUnavailable",
+    "NotAllowedForClient",
     "NotAnImage",
     "NotFound",
     "NotOfferedByModel",

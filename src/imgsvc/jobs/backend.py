@@ -21,6 +21,7 @@ from imgsvc.jobs.models import (
     NewJob,
     Outcome,
 )
+from imgsvc.jobs.request_rates import RequestRates
 
 Process = Callable[[str], Awaitable[None]]
 """Does one job, given its id."""
@@ -55,6 +56,10 @@ class Frozen:
     due_at: datetime
 
 
+def any_number(_client: str) -> None:
+    """Let a client have any number of jobs in work."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunLimits:
     """How much may be under way at the same time."""
@@ -63,6 +68,7 @@ class RunLimits:
     batches: int = 4
     callbacks: int = 1024  # deliveries
     callbacks_per_host: int = 8  # deliveries to one host and port
+    of_client: Callable[[str], int | None] = any_number  # jobs of one, batches too; None: any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +99,11 @@ class JobBackend(Protocol):
         ...
 
     @property
+    def request_rates(self) -> RequestRates:
+        """How many requests clients have made."""
+        ...
+
+    @property
     def items(self) -> Items:
         """What becomes of the objects of batches."""
         ...
@@ -102,8 +113,9 @@ class JobBackend(Protocol):
 
         A batch that is done again begins with the items of the former one, see `Items.open`.
 
-        Raises QueueFull, IdempotencyKeyReused for a key that came with something else, or
-        JobNotRetryable for a batch that has nothing left to do, or was done again already.
+        Raises QueueFull, ClientLimitReached or NotAllowedForClient by the limits of the client's
+        queue, IdempotencyKeyReused for a key that came with something else, or JobNotRetryable
+        for a batch that has nothing left to do, or was done again already.
         """
         ...
 

@@ -4,6 +4,7 @@ Nothing in here does any I/O; the record tells it what joins, leaves and is hand
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 FairLane = tuple[int, str]
@@ -39,19 +40,25 @@ class FairOrder:
         self._line(lane).handed -= 1
         self._drop_if_idle(lane)
 
-    def pick(self) -> FairLane | None:
+    def pick(self, may_begin: Callable[[str], bool] = lambda _client: True) -> FairLane | None:
         """Choose the lane whose turn it is and count its next job as handed out.
 
-        None if no job waits.
+        A client that may not begin another job is passed over, and keeps its turn. None if no
+        job waits that may be begun.
         """
         for priority in sorted(self._priorities, reverse=True):
             clients = self._priorities[priority]
             for client, line in clients.items():
-                if line.queued > line.handed:
+                if line.queued > line.handed and may_begin(client):
                     line.handed += 1
                     clients.move_to_end(client)
                     return (priority, client)
         return None
+
+    def handed(self, client: str) -> int:
+        """Count the jobs of a client that are on their way to a worker."""
+        lines = (clients.get(client) for clients in self._priorities.values())
+        return sum(line.handed for line in lines if line is not None)
 
     def _line(self, lane: FairLane) -> _Line:
         priority, client = lane

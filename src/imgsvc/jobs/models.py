@@ -157,6 +157,14 @@ JobSpec = ImageSpec | BatchSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QueueLimits:
+    """How much of one client may wait; None: any number."""
+
+    jobs: int | None = None
+    bytes: int | None = None  # of what came with the requests
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NewJob:
     """What is asked of the record when a request has passed all checks."""
 
@@ -169,6 +177,12 @@ class NewJob:
     idempotency_key: str | None = None  # as the caller gave it
     digest: str = ""  # of what was asked for; tells a repetition from another request
     retry_of: str | None = None  # the id of the job that this one does again
+    limits: QueueLimits = field(default_factory=QueueLimits)  # of its client
+
+    @property
+    def payload(self) -> int:
+        """The bytes of what came with the request."""
+        return sum(blob.size for blob in self.spec.blobs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

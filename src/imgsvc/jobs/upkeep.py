@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import time_ns
 from typing import Self
 
 import structlog
@@ -75,16 +76,17 @@ class Upkeep:
             await asyncio.sleep(INTERVAL)
 
     async def tidy(self) -> None:
-        """Forget old jobs and the cost of old days, and remove blobs that belong to no job.
+        """Forget what is old, jobs and the cost of days and requests, and remove orphans.
 
         Raises DiskRefuses.
 
-        Orphans are what a crash leaves between the writing of a blob and its job, and
-        between the end of a job and the removal of its inputs.
+        Orphans are blobs without a job: what a crash leaves between the writing of a blob and
+        its job, and between the end of a job and the removal of its inputs.
         """
         horizons = Horizons.at(self.now(), retention=self.retention)
         await self._forget(horizons.jobs)
         await self.backend.ledger.forget_days((self.now() - USAGE_AGE).date())
+        await self.backend.request_rates.forget(before=time_ns())
         await self._sweep(horizons.orphans)
 
     async def _forget(self, before: datetime) -> None:

@@ -37,6 +37,7 @@ from imgsvc.jobs.sqlite.hand_out import RETRY
 from imgsvc.jobs.sqlite.items import SqliteItems, forget_portion
 from imgsvc.jobs.sqlite.ledger import SqliteLedger, lose_track
 from imgsvc.jobs.sqlite.memory import Memory
+from imgsvc.jobs.sqlite.request_rates import SqliteRequestRates
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class SqliteBackend:
         self.ledger = SqliteLedger(database)
         self.items = SqliteItems(database)
         self.api_keys = SqliteApiKeys(database)
+        self.request_rates = SqliteRequestRates(database)
         self._database = database
         self._max_queued = max_queued
         self._arriving = 0  # jobs on their way to the disk

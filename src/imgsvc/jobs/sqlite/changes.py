@@ -27,14 +27,16 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.moves import callback_sources, sources
 from imgsvc.jobs.sqlite import again, items
+from imgsvc.jobs.sqlite.client_queues import check_room
 from imgsvc.jobs.sqlite.events import add_event, next_number, now
 from imgsvc.jobs.sqlite.rows import dump_blob, dump_outcome, dump_spec, to_job
 from imgsvc.jobs.sqlite.writer import Transaction
 
 _INSERT = """
 INSERT INTO jobs (id, kind, state, spec, client, priority, callback_url, callback_host, request_id,
-                  webhook_id, idempotency_key, digest, retry_of, accepted_at, progress_url)
-VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
+                  webhook_id, idempotency_key, digest, retry_of, accepted_at, progress_url,
+                  payload)
+VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
 """
 
 
@@ -49,6 +51,7 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
             if found["digest"] != new.digest:
                 raise IdempotencyKeyReused
             return Accepted(job=to_job(found), is_new=False)
+    check_room(tx, new)
     row = tx.one(
         _INSERT,
         (
@@ -66,6 +69,7 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
             new.retry_of,
             now(),
             new.progress_url,
+            new.payload,
         ),
     )
     job = _job(row)

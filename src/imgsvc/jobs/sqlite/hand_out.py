@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from imgsvc.errors import DiskRefuses
-from imgsvc.jobs.backend import Deliver, Process, RunLimits
+from imgsvc.jobs.backend import Deliver, Process, RunLimits, any_number
 from imgsvc.jobs.fairness import FairLane, FairOrder
 from imgsvc.jobs.models import BatchSpec, Job
 from imgsvc.jobs.sqlite import queries
@@ -34,10 +34,18 @@ class JobFeed:
     """
 
     def __init__(
-        self, database: Database, settled: Callable[[], None], *, of_batches: bool
+        self,
+        database: Database,
+        settled: Callable[[], None],
+        may_begin: Callable[[str], bool],
+        look_again: Callable[[], None],
+        *,
+        of_batches: bool,
     ) -> None:
         self._database = database
         self._settled = settled  # called when something has ended that a drain waits for
+        self._may_begin = may_begin  # whether a client may have another job in work
+        self._look_again = look_again  # called when a job that was on its way is not begun
         self._of_batches = of_batches
         self.order = FairOrder()
         self._lanes: dict[str, FairLane] = {}  # of the jobs on their way to a worker
@@ -63,6 +71,10 @@ class JobFeed:
         handed = self._lanes.pop(job.id, None) is not None
         self.order.leave((job.priority, job.client), handed=handed)
 
+    def look_again(self) -> None:
+        """Choose anew: a client may have another job in work by now."""
+        self._changed.set()
+
     async def run(self, group: asyncio.TaskGroup, process: Process, workers: int) -> None:
         """Start the workers in the group, and feed them until cancelled."""
         waiting: asyncio.Queue[str] = asyncio.Queue(maxsize=workers)
@@ -83,14 +95,14 @@ class JobFeed:
             await process(job_id)
             if (lane := self._lanes.pop(job_id, None)) is not None:
                 self.order.give_back(lane)  # it was not claimed
-                self._changed.set()
+                self._look_again()
             self._settled()
 
     async def _next(self) -> str:
         """Return the id of the job whose turn it is; wait until there is one."""
         while True:
             self._changed.clear()
-            lane = self.order.pick() if self._open else None
+            lane = self.order.pick(self._may_begin) if self._open else None
             if lane is None:
                 await self._changed.wait()
                 continue
@@ -110,17 +122,22 @@ class JobFeed:
                 return job_id
             # Cancelled in the meantime, or the disk refuses.
             self.order.give_back(lane)
+            self._look_again()
             await asyncio.sleep(RETRY)
 
 
 class JobFeeds:
-    """The two feeds, as one."""
+    """The two feeds, as one: a client's jobs in work are counted over both."""
 
     def __init__(self, database: Database, settled: Callable[[], None]) -> None:
         self._by_kind = {
-            of_batches: JobFeed(database, settled, of_batches=of_batches)
+            of_batches: JobFeed(
+                database, settled, self._may_begin, self.look_again, of_batches=of_batches
+            )
             for of_batches in (False, True)
         }
+        self._running: Counter[str] = Counter()  # jobs by client
+        self._limit: Callable[[str], int | None] = any_number
 
     @property
     def under_way(self) -> int:
@@ -138,12 +155,41 @@ class JobFeeds:
             for lane, count in lanes.items():
                 self._by_kind[of_batches].order.join(lane, count)
 
+    def running(self, clients: Mapping[str, int]) -> None:
+        """Take note of how many jobs of each client an earlier process has left in work."""
+        self._running.update(clients)
+
+    def begun(self, job: Job) -> None:
+        """Take note of a job that is in work now."""
+        self.of(job).left(job)
+        self._running[job.client] += 1
+
+    def stopped(self, job: Job) -> None:
+        """Take note of a job that is in work no longer."""
+        self._running[job.client] -= 1
+        if not self._running[job.client]:
+            del self._running[job.client]
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Choose anew in both: one may have waited for a job in the other."""
+        for feed in self._by_kind.values():
+            feed.look_again()
+
+    def _may_begin(self, client: str) -> bool:
+        limit = self._limit(client)
+        if limit is None:
+            return True
+        on_their_way = sum(feed.order.handed(client) for feed in self._by_kind.values())
+        return self._running[client] + on_their_way < limit
+
     def of(self, job: Job) -> JobFeed:
         """Return the feed that a job belongs to."""
         return self._by_kind[isinstance(job.spec, BatchSpec)]
 
     async def run(self, group: asyncio.TaskGroup, process: Process, limits: RunLimits) -> None:
         """Start the workers in the group, and feed them until cancelled."""
+        self._limit = limits.of_client
         batches = self._by_kind[True].run(group, process, limits.batches)
         group.create_task(batches, name="batch-feed")
         await self._by_kind[False].run(group, process, limits.workers)

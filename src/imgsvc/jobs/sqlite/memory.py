@@ -74,6 +74,7 @@ class Memory:
         """Take stock of what the file holds at the start."""
         self._states, self._callbacks = standing.states, standing.callbacks
         self.feeds.waiting(standing.waiting)
+        self.feeds.running(standing.running)
         if self._callbacks[CallbackState.PENDING]:
             self.deliveries.wake()
 
@@ -89,7 +90,7 @@ class Memory:
         job = claim.job
         self._states[JobState.QUEUED] -= 1
         self._states[JobState.RUNNING] += 1
-        self.feeds.of(job).left(job)
+        self.feeds.begun(job)
         self._claims[job.id] = claim
         if job.cancel_requested:  # of the worker before a crash
             claim.cancelled.set()
@@ -101,6 +102,7 @@ class Memory:
         """Count a job whose cancellation ended it, or tell its worker to stop."""
         if ended:
             self.feeds.of(job).left(job)
+            self.feeds.look_again()  # it may have been on its way to a worker
             self.ended(job, JobState.QUEUED)
         elif job.state is JobState.RUNNING and job.id in self._claims:
             self._claims[job.id].cancelled.set()
@@ -111,6 +113,8 @@ class Memory:
         """Count a job that has ended."""
         self._states[former] -= 1
         self._states[job.state] += 1
+        if former is JobState.RUNNING:
+            self.feeds.stopped(job)
         self._claims.pop(job.id, None)
         self.callback_moved(job, CallbackState.NONE)
 
@@ -127,6 +131,7 @@ class Memory:
         self._states[JobState.RUNNING] -= 1
         self._states[JobState.QUEUED] += 1
         self._claims.pop(job.id, None)
+        self.feeds.stopped(job)
         self.feeds.of(job).joined(job)
         self.tell(job.id)
 

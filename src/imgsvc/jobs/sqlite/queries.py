@@ -29,6 +29,7 @@ class Standing:
     states: Counter[JobState]
     callbacks: Counter[CallbackState]
     waiting: dict[bool, dict[FairLane, int]]  # batches are True
+    running: dict[str, int]  # by client
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +54,12 @@ def standing(tx: Transaction) -> Standing:
     waiting: dict[bool, dict[FairLane, int]] = {False: {}, True: {}}
     for of_batches, priority, client, count in rows:
         waiting[bool(of_batches)][priority, client] = count
+    running = tx.execute("SELECT client, count(*) FROM jobs WHERE state = 'running' GROUP BY 1")
     return Standing(
         states=Counter({JobState(state): count for state, count in states}),
         callbacks=Counter({CallbackState(state): count for state, count in callbacks}),
         waiting=waiting,
+        running=dict(running.fetchall()),
     )
 
 

@@ -217,6 +217,55 @@ CREATE TABLE api_keys (
 ) WITHOUT ROWID
 """
 
+# What waits of each client, so that its limits are one look and not a count. Triggers keep it:
+# there are many ways into the queue and out of it.
+_CLIENT_QUEUES = (
+    "ALTER TABLE jobs ADD COLUMN payload INTEGER NOT NULL DEFAULT 0",  # bytes of what came with it
+    """
+    UPDATE jobs SET payload = coalesce(spec ->> '$.image.blob.size', 0)
+        + coalesce(spec ->> '$.mask.size', 0) + coalesce(spec ->> '$.keys.size', 0)
+    """,
+    """
+    CREATE TABLE client_queues (
+        client TEXT PRIMARY KEY,
+        jobs INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    INSERT INTO client_queues
+    SELECT client, count(*), sum(payload) FROM jobs WHERE state = 'queued' GROUP BY client
+    """,
+    """
+    CREATE TRIGGER job_queued AFTER INSERT ON jobs WHEN NEW.state = 'queued' BEGIN
+        INSERT INTO client_queues VALUES (NEW.client, 1, NEW.payload)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1, bytes = bytes + excluded.bytes;
+    END
+    """,
+    """
+    CREATE TRIGGER job_queued_again AFTER UPDATE OF state ON jobs
+    WHEN OLD.state <> 'queued' AND NEW.state = 'queued' BEGIN
+        INSERT INTO client_queues VALUES (NEW.client, 1, NEW.payload)
+        ON CONFLICT DO UPDATE SET jobs = jobs + 1, bytes = bytes + excluded.bytes;
+    END
+    """,
+    """
+    CREATE TRIGGER job_left_queue AFTER UPDATE OF state ON jobs
+    WHEN OLD.state = 'queued' AND NEW.state <> 'queued' BEGIN
+        UPDATE client_queues SET jobs = jobs - 1, bytes = bytes - OLD.payload
+        WHERE client = OLD.client;
+        DELETE FROM client_queues WHERE client = OLD.client AND jobs = 0;
+    END
+    """,
+)
+
+_REQUEST_RATES = """
+CREATE TABLE request_rates (
+    client TEXT PRIMARY KEY,
+    full_at INTEGER NOT NULL  -- when its requests have worn off, nanoseconds since 1970
+) WITHOUT ROWID
+"""
+
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         _JOBS,
@@ -259,6 +308,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE items ADD COLUMN finished_at REAL",
     ),
     (_API_KEYS, "CREATE INDEX jobs_by_client ON jobs (client, seq)"),
+    (*_CLIENT_QUEUES, _REQUEST_RATES),
 )
 """Statements that lead from version n to n + 1."""
 
