@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 from imgsvc.config import ALIASES, CONFIG_VARIABLE, PREFIX, Settings, load_settings
 from imgsvc.config.names import API_KEY_VARIABLE
 from imgsvc.config.sources import room_fields
+from imgsvc.jobs import ClientConfig
 from imgsvc.providers import Automatic1111Config, HuggingFaceConfig
 from imgsvc.storage import FilesystemConfig, S3Config
 
@@ -27,6 +28,7 @@ NOT_FIXED = {
     "images.processes": "by the number of CPUs",
     "openai.models": "those that are known and not taken away yet",
     "providers": "there are none unless they are configured",
+    "clients": "as providers",
 }
 KINDS_OF_PROVIDERS: dict[str, type[BaseModel]] = {
     "automatic1111": Automatic1111Config,
@@ -42,7 +44,7 @@ def keys_of(kind: type[BaseModel]) -> dict[str, FieldInfo]:
         models = [
             model
             for model in get_args(field.annotation) or (field.annotation,)
-            if get_origin(field.annotation) is not list
+            if get_origin(field.annotation) not in {list, dict}
             if isinstance(model, type) and issubclass(model, BaseModel)
         ]
         if not models:
@@ -68,7 +70,7 @@ def flat(table: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of an example with their values."""
     values: dict[str, Any] = {}
     for name, value in table.items():
-        if name in Settings.model_fields and isinstance(value, dict):
+        if isinstance(value, dict) and room_fields(Settings, name) and name != "clients":
             values |= {f"{name}.{key}": entry for key, entry in value.items()}
         else:
             values[name] = value
@@ -102,6 +104,9 @@ def test_the_example_loads_with_every_key_switched_on(
     text = example(kind).replace("/run/secrets", str(tmp_path))
     file.write_text(
         re.sub(r"(?m)^(ca_file|deny_file|tls_cert|tls_key) = .*", rf'\1 = "{empty}"', text)
+        # The storages of the example have no bucket of one name.
+        .replace('buckets = ["input", "output"]', "buckets = []")
+        .replace('buckets = ["input/shop/", "output/shop/"]', "buckets = []")
     )
     assert isinstance(load_settings(file).storage, kind)
 
@@ -161,6 +166,18 @@ def test_every_key_is_documented_with_its_variables_and_its_default(kind: type[B
 def test_no_other_keys_are_documented() -> None:
     known = set(keys_of(FilesystemConfig)) | set(keys_of(S3Config))
     assert {key for _, key in documented_keys()} == known
+
+
+def test_the_example_has_every_key_of_a_client() -> None:
+    [shown] = tomllib.loads(example(FilesystemConfig))["clients"].values()
+    assert set(shown) == set(ClientConfig.model_fields)
+
+
+def test_every_key_of_a_client_is_documented() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    (section,) = (part for part in page.split("\n### ") if part.startswith("clients\n"))
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE))
+    assert rows == dict.fromkeys(ClientConfig.model_fields, "not set")
 
 
 every_kind_of_provider = pytest.mark.parametrize("provider", KINDS_OF_PROVIDERS, ids=str)
@@ -266,8 +283,11 @@ def test_variables_in_the_documents_exist(page: Path) -> None:
     keys = set(keys_of(FilesystemConfig)) | set(keys_of(S3Config))
     known = {f"{PREFIX}{key.replace('.', '__').upper()}" for key in keys}
     known |= {CONFIG_VARIABLE, API_KEY_VARIABLE}
-    entry_keys = "|".join(room_fields(Settings, "providers")).upper()
-    entry = re.compile(rf"{PREFIX}PROVIDERS__\w+__(KEY|{entry_keys})")
+    of_entries = "|".join(
+        rf"{room}__\w+__(KEY|{'|'.join(room_fields(Settings, room))})"
+        for room in ("providers", "clients")
+    )
+    entry = re.compile(rf"{PREFIX}({of_entries})".replace("\\w", "[a-z0-9_]"), re.IGNORECASE)
     counterexamples = {"IMGSVC_ROOM__KEY", "IMGSVC_SERVER__PROT"}
     named = set(re.findall(r"\bIMGSVC_\w+", page.read_text())) - counterexamples
     # `IMGSVC_STORAGE__` is a beginning that the text goes on to complete.

@@ -18,6 +18,7 @@ from imgsvc.jobs import (
     BatchEditor,
     BlobFolder,
     CallbackDeliverer,
+    Clients,
     Freezer,
     ImageEditor,
     ImageFetcher,
@@ -50,6 +51,7 @@ from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.metrics import make_registry
 from imgsvc.web.middlewares import MIDDLEWARES, set_headers
 from imgsvc.web.protection import own_pages, preflight, protect
+from imgsvc.web.quota import RequestLimiter, show_quota
 from imgsvc.web.readiness import Readiness
 from imgsvc.web.routes import add_routes
 
@@ -88,6 +90,7 @@ class _Opened:
     spool: Spool
     thumbnailer: Thumbnailer
     tokens: TokenVerifier | None
+    clients: Clients
 
 
 @asynccontextmanager
@@ -131,6 +134,7 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
             spool=Spool(blobs=blobs, record=backend.size, limit=settings.backend.max_spool_bytes),
             thumbnailer=Thumbnailer(settings.images, blobs),
             tokens=await enter(open_token_verifier(settings.auth)),
+            clients=Clients(settings.limits, settings.clients),
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
@@ -188,6 +192,7 @@ def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
         thumbnailer=opened.thumbnailer,
         config=settings.workers,
         budgets=settings.budgets,
+        clients=opened.clients,
     )
 
 
@@ -218,7 +223,7 @@ def _application(
         blobs=opened.blobs,
         catalogue=opened.router.catalogue,
         readiness=readiness,
-        budget=BodyBudget(limit=settings.server.max_bodies_bytes),
+        budget=_body_budget(settings),
     )
     server, auth = settings.server, settings.auth
     app = web.Application(
@@ -231,9 +236,11 @@ def _application(
         Throttle(limit=auth.max_failures, window=auth.failure_window),
         keys=KeyVerifier(opened.backend.api_keys) if auth.takes_keys else None,
         tokens=opened.tokens,
+        limiter=RequestLimiter(opened.backend.request_rates, opened.clients),
     )
     app.middlewares.append(guarding(guard))
     app.on_response_prepare.append(set_headers)
+    app.on_response_prepare.append(show_quota)
     app.on_response_prepare.append(protect(server))
     app[CONTEXT] = Context(
         base_url=base_url,
@@ -250,7 +257,10 @@ def _application(
             blobs=opened.blobs,
             freezer=_freezer(settings, opened.blobs),
             catalogue=opened.router.catalogue,
+            storage=settings.storage,
+            clients=opened.clients,
         ),
+        clients=opened.clients,
         storage=opened.storage,
         buckets=settings.storage,
         catalogue=opened.router.catalogue,
@@ -261,6 +271,18 @@ def _application(
         metrics=make_registry(opened.backend, opened.spool, opened.router, opened.progress),
     )
     return app
+
+
+def _body_budget(settings: Settings) -> BodyBudget:
+    """Return the budget, of which a client whose name is proved gets half, or one body at least.
+
+    Without authentication a client is an address, and behind a gateway there is one for all.
+    """
+    server = settings.server
+    half = max(server.max_bodies_bytes // 2, server.max_body_bytes)
+    return BodyBudget(
+        limit=server.max_bodies_bytes, of_client=half if settings.auth.is_on else None
+    )
 
 
 async def _upkeep(settings: Settings, opened: _Opened) -> None:
@@ -282,12 +304,14 @@ async def _work(settings: Settings, opened: _Opened) -> None:
         blobs=opened.blobs,
         sender=CallbackSender(opened.session, settings.callbacks),
         schedule=settings.callbacks.schedule,
+        clients=opened.clients,
     )
     limits = RunLimits(
         workers=settings.workers.count,
         batches=settings.workers.batches,
         callbacks=settings.callbacks.concurrency,
         callbacks_per_host=settings.callbacks.per_host,
+        of_client=opened.clients.max_running_jobs,
     )
     await opened.backend.run(runner.process, deliverer.deliver, limits)
 

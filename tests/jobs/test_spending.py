@@ -62,6 +62,22 @@ async def usage(backend: JobBackend, day: date = DAY) -> UsageRow:
     return (await backend.ledger.usage(wanted)).total
 
 
+async def test_the_dollars_of_a_client_stand_in_place_of_everybodys(backend: JobBackend) -> None:
+    account = await make_account(backend, client_day_usd=0.01)
+    own = JobAccount(
+        ledger=backend.ledger,
+        job=account.job,
+        budgets=account.budgets,
+        client_day_usd=0.03,
+        now=lambda: NOON,
+    )
+    await reserve(own, 3)
+    with pytest.raises(BudgetSpent, match="have the operator raise its day_usd"):
+        await reserve(own, 1)
+    with pytest.raises(BudgetSpent, match=r"raise budgets\.client_day_usd"):
+        await reserve(account, 1)
+
+
 async def test_the_budget_of_the_request_counts_more_than_that_of_the_configuration(
     backend: JobBackend,
 ) -> None:

@@ -18,7 +18,7 @@ def assert_problem(status: int, problem: Any, code: str) -> None:
     assert problem["detail"]
     assert problem["request_id"]
     members = {"type", "title", "status", "detail", "code", "request_id"}
-    members |= {"errors", "state", "categories"}
+    members |= {"errors", "state", "categories", "rule", "allowed"}
     assert set(problem) <= members
 
 

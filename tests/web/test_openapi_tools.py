@@ -125,12 +125,13 @@ def test_a_request_with_an_unknown_field_does_not_fit_its_schema(name: str) -> N
 def test_refusals_are_problem_documents(name: str) -> None:
     path, _ = TOOLS[name]
     responses = openapi.document(SERVER)["paths"][path]["post"]["responses"]
-    of_batches = {"403", "502"} if name == "batchProcessImages" else set()
-    assert set(responses) == {"202", "400", "408", "413", "415", "422", "503"} | of_batches
+    of_all = {"202", "400", "403", "408", "413", "415", "422", "429", "503"}
+    assert set(responses) == of_all | ({"502"} if name == "batchProcessImages" else set())
     for code, response in responses.items():
         media_type = "application/json" if code == "202" else "application/problem+json"
         assert list(response["content"]) == [media_type]
     assert "Retry-After" in responses["503"]["headers"]
+    assert set(responses["429"]["headers"]) == {"Retry-After", "RateLimit", "RateLimit-Policy"}
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -2,9 +2,16 @@
 
 from imgsvc.callbacks.connections import open_session
 from imgsvc.callbacks.egress import EgressConfig
-from imgsvc.callbacks.guard import EgressPolicy, check_url, is_forbidden
+from imgsvc.callbacks.guard import EgressPolicy, check_url, is_forbidden, plain_host
 from imgsvc.callbacks.progress import Post, PostOutcome, ProgressSender
-from imgsvc.callbacks.protocol import CallbacksConfig, Verdict, planned_delay, rewrite
+from imgsvc.callbacks.protocol import (
+    CallbacksConfig,
+    HostName,
+    SigningSecret,
+    Verdict,
+    planned_delay,
+    rewrite,
+)
 from imgsvc.callbacks.sender import Attempt, CallbackSender, Delivery
 
 __all__ = [
@@ -14,13 +21,16 @@ __all__ = [
     "Delivery",
     "EgressConfig",
     "EgressPolicy",
+    "HostName",
     "Post",
     "PostOutcome",
     "ProgressSender",
+    "SigningSecret",
     "Verdict",
     "check_url",
     "is_forbidden",
     "open_session",
+    "plain_host",
     "planned_delay",
     "rewrite",
 ]

@@ -140,6 +140,11 @@ def _plain(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
+def plain_host(url: URL) -> str:
+    """Return the host of a URL from :func:`check_url`, as rules name it."""
+    return _plain(url.raw_host or "")
+
+
 def is_forbidden(address: IPv4Address | IPv6Address, policy: EgressPolicy) -> bool:
     """Return whether the service may not connect to this address."""
     address = _unmapped(address)

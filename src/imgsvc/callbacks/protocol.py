@@ -66,6 +66,13 @@ def _signing_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+HostName = Annotated[str, AfterValidator(_host_name)]
+"""A host name in lower case, in ASCII, and without a final dot."""
+
+SigningSecret = Annotated[SecretStr, AfterValidator(_signing_secret)]
+"""A secret of Standard Webhooks: whsec_ and base64."""
+
+
 class CallbacksConfig(BaseModel):
     """How results are delivered, and where they may go."""
 
@@ -76,7 +83,7 @@ class CallbacksConfig(BaseModel):
         description="Networks, as 10.1.0.0/16, that callbacks and image_url may reach although "
         "they are not public.",
     )
-    allow_hosts: list[Annotated[str, AfterValidator(_host_name)]] = Field(
+    allow_hosts: list[HostName] = Field(
         default=[],
         description="Host names that callbacks and image_url may reach wherever they resolve to.",
     )
@@ -87,7 +94,7 @@ class CallbacksConfig(BaseModel):
         description="Authorities (host or host:port) to replace in callback URLs, each with the "
         'authority to call instead, as {"wxo-server:4321": "127.0.0.1:14321"}.',
     )
-    signing_secrets: list[Annotated[SecretStr, AfterValidator(_signing_secret)]] = Field(
+    signing_secrets: list[SigningSecret] = Field(
         default=[],
         description="Standard Webhooks secrets (whsec_ and base64), the newest first. Each signs "
         "every callback, so that receivers can change over one by one. None: unsigned.",

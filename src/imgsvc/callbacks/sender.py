@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import BinaryIO
 
 import aiohttp
 import structlog
+from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger
 
 from imgsvc.callbacks import protocol
@@ -54,6 +56,7 @@ class Delivery:
     request_id: str
     body: Path  # a file of JSON
     number: int = 1  # of this attempt, from 1
+    signing_secrets: Sequence[SecretStr] | None = None  # None: as configured for all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,9 +140,12 @@ class CallbackSender:
     def _headers(self, delivery: Delivery, body: BinaryIO) -> dict[str, str]:
         timestamp = int(time.time())
         signature = None
-        if self._config.signing_secrets:
+        secrets = delivery.signing_secrets
+        if secrets is None:
+            secrets = self._config.signing_secrets
+        if secrets:
             signature = protocol.sign(
-                self._config.signing_secrets,
+                secrets,
                 webhook_id=delivery.webhook_id,
                 timestamp=timestamp,
                 chunks=iter(partial(body.read, _CHUNK_BYTES), b""),

@@ -21,15 +21,23 @@ from pydantic_settings import (
 from yarl import URL
 
 from imgsvc.callbacks import CallbacksConfig, EgressConfig, EgressPolicy
-from imgsvc.config.entries import provider_entries
+from imgsvc.config.entries import CLIENTS, PROVIDERS, client_entries, provider_entries
 from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
 from imgsvc.config.problems import Origins, explain, misspelt_aliases
 from imgsvc.config.sources import Source, nest, read_aliases, read_secret_files
 from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
-from imgsvc.jobs import BackendConfig, BudgetsConfig, FetchConfig, WorkersConfig
+from imgsvc.jobs import (
+    BackendConfig,
+    BudgetsConfig,
+    ClientConfig,
+    FetchConfig,
+    LimitsConfig,
+    WorkersConfig,
+)
 from imgsvc.logs import LogsConfig
 from imgsvc.providers import (
+    LOCAL,
     ImageApiConfig,
     LocalConfig,
     Model,
@@ -72,6 +80,11 @@ class Settings(BaseSettings):
     )
     routing: RoutingConfig = Field(default_factory=RoutingConfig)
     budgets: BudgetsConfig = Field(default_factory=BudgetsConfig)
+    limits: LimitsConfig = Field(default_factory=LimitsConfig)
+    clients: dict[str, ClientConfig] = Field(
+        default_factory=dict,
+        description="What single clients may have and do, by their names.",
+    )
     local: LocalConfig = Field(default_factory=LocalConfig)
     prompts: PromptsConfig = Field(default_factory=PromptsConfig)
     storage: StorageConfig = Field(default_factory=FilesystemConfig)
@@ -110,6 +123,33 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _what_clients_are_held_to_is_there(self) -> Self:
+        """Refuse names of buckets and models that nobody has: nothing would be allowed by them."""
+        storage = self.storage
+        buckets = {storage.input_bucket, storage.output_bucket, *storage.allow_buckets}
+        models = self._model_names
+        tables = {f"clients.{name}": own for name, own in self.clients.items()}
+        for table, limits in {"limits": self.limits, **tables}.items():
+            for place in limits.buckets or ():
+                if (bucket := place.partition("/")[0]) not in buckets:
+                    raise ValueError(
+                        f"{table}.buckets: the storage does not use {bucket}; add it to"
+                        " storage.allow_buckets, or correct the name"
+                    )
+            for model in limits.models or ():
+                if models and model not in models:
+                    raise ValueError(f"{table}.models: no image API offers {model}")
+        return self
+
+    @property
+    def _model_names(self) -> set[str]:
+        """What models can be asked for; nothing without an image API."""
+        names = {LOCAL} if self.image_apis else set()
+        for api in self.image_apis:
+            names |= {api.name, *api.offered, *(f"{api.name}/{name}" for name in api.offered)}
+        return names
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -146,7 +186,9 @@ class Settings(BaseSettings):
         A request with a budget of its own does not count: it is not known here.
         """
         budgets = self.budgets
-        if budgets.job_usd is budgets.client_day_usd is budgets.day_usd is None:
+        of_clients = [client.day_usd for client in self.clients.values()]
+        limits = [budgets.job_usd, budgets.client_day_usd, budgets.day_usd, *of_clients]
+        if all(each is None for each in limits):
             return []
         offered = [(api.name, model) for api in self.image_apis for model in api.offered.values()]
         return [(name, model) for name, model in offered if not model.has_price]
@@ -197,12 +239,15 @@ def load_settings(config_file: Path | None = None) -> Settings:
             model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets_dir)
 
         secrets = read_secret_files(Loaded)
-        providers = provider_entries(Settings, table.get("providers"), secrets, our_variables())
-        problems += providers.problems
-        settings = Loaded(providers=providers.tables)
+        entries = {
+            room: read(Settings, table.get(room), secrets, our_variables())
+            for room, read in ((PROVIDERS, provider_entries), (CLIENTS, client_entries))
+        }
+        problems += [problem for each in entries.values() for problem in each.problems]
+        settings = Loaded(**{room: each.tables for room, each in entries.items()})
     except ValidationError as exc:
         found = exc.errors(include_url=False, include_input=False)
-        origins = Origins(table=table, file=file, secrets=secrets, providers=providers)
+        origins = Origins(table=table, file=file, secrets=secrets, entries=entries)
         problems += [explain(error, Settings, origins) for error in found]
         raise ConfigurationError(problems) from exc
     except OSError as exc:
@@ -218,7 +263,8 @@ def secret_values(model: BaseModel) -> Iterator[str]:
     """Yield every secret in the configuration, as text."""
     for name in type(model).model_fields:
         value = getattr(model, name)
-        for entry in value if isinstance(value, list) else [value]:
+        values = value.values() if isinstance(value, dict) else value
+        for entry in values if isinstance(value, list | dict) else [value]:
             if isinstance(entry, SecretStr):
                 yield entry.get_secret_value()
             elif isinstance(entry, BaseModel):

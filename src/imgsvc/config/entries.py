@@ -1,11 +1,12 @@
-"""The entries of [[providers]]: a list, and keys of single entries from elsewhere.
+"""The entries of [[providers]] and the tables [clients.NAME], and single keys from elsewhere.
 
 A key must not stand in the file if it is a secret. So `providers__NAME__KEY`, as a
-variable or a secret file, sets the one key of the entry that is called NAME.
+variable or a secret file, sets the one key of the entry that is called NAME, and
+`clients__NAME__KEY` one of the client of that name.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +16,21 @@ from imgsvc.config.names import PREFIX
 from imgsvc.config.sources import decode, room_fields
 from imgsvc.providers.base import NAME_PATTERN
 
-ROOM = "providers"
-IN_FILE = "[[providers]]"
+PROVIDERS, CLIENTS = "providers", "clients"
+IN_FILE: Mapping[str, str] = {PROVIDERS: "[[providers]]", CLIENTS: "[clients.NAME]"}
+"""How the entries of a room stand in the file."""
+
+_WORDS = {PROVIDERS: "provider", CLIENTS: "client"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProviderEntries:
-    """The entries with all keys that were set from elsewhere."""
+class Entries:
+    """The entries of a room with all keys that were set from elsewhere."""
 
-    tables: Any  # what is no list of tables stays as it is: the validation says so
+    tables: Any  # what has another shape stays as it is: the validation says so
     problems: list[str]  # what is wrong with keys that were set from elsewhere
-    whole: str  # what sets the list: IN_FILE, or a variable
-    single: Mapping[tuple[str, str], str]  # what sets keys alone, by place in the list and key
+    whole: str  # what sets the room: as it stands in the file, or a variable
+    single: Mapping[tuple[str, str], str]  # what sets keys alone, by place or name, and key
 
     def called(self, place: str) -> str | None:
         """Return the name of the entry at a place in the list; None if others have it too."""
@@ -46,55 +50,102 @@ def provider_entries(
     listed: object,
     secrets: Mapping[str, str],
     variables: Mapping[str, str],
-) -> ProviderEntries:
-    """Return the entries, and what sets them.
+) -> Entries:
+    """Return the entries of [[providers]], and what sets them.
 
     `listed` are those of the file, or None. `secrets` are the secret files, `variables` those
-    of the environment, by what follows the prefix.
+    of the environment, by what follows the prefix. A list in a variable replaces the file's.
     """
-    text = variables.get(ROOM.upper())
-    entries = listed if text is None else decode(settings_cls.model_fields[ROOM], text)
-    whole = IN_FILE if text is None else f"{PREFIX}{ROOM.upper()}"
+    text = variables.get(PROVIDERS.upper())
+    entries = listed if text is None else decode(settings_cls.model_fields[PROVIDERS], text)
+    whole = IN_FILE[PROVIDERS] if text is None else f"{PREFIX}{PROVIDERS.upper()}"
     if entries is None:
         entries = []
     if not isinstance(entries, list):
-        return ProviderEntries(tables=entries, problems=[], whole=whole, single={})
+        return Entries(tables=entries, problems=[], whole=whole, single={})
     entries = [dict(each) if isinstance(each, dict) else each for each in entries]
     names = [_name(each) for each in entries]
     problems = []
     single = {}
-    fields = room_fields(settings_cls, ROOM)
-    for source, rest, text in _single_keys(secrets, variables):
-        # A name may have two underscores in it as well.
-        fitting = [each for each in names if each is not None and rest.startswith(f"{each}__")]
-        name = max(fitting, key=len, default=None)
+    fields = room_fields(settings_cls, PROVIDERS)
+    for source, rest, value in _single_keys(PROVIDERS, secrets, variables):
+        name = _fitting(rest, filter(None, names))
         if name is None:
-            problems.append(f"{source}: {_explain_nobody(rest, names)}")
+            problems.append(f"{source}: {_explain_nobody(PROVIDERS, rest, filter(None, names))}")
             continue
         key = rest.removeprefix(f"{name}__")
         for place, each in enumerate(names):
             if each == name:
-                entries[place][key] = decode(fields.get(key), text)
+                entries[place][key] = decode(fields.get(key), value)
                 single[str(place), key] = source
-    return ProviderEntries(tables=entries, problems=problems, whole=whole, single=single)
+    return Entries(tables=entries, problems=problems, whole=whole, single=single)
 
 
-def _explain_nobody(rest: str, names: Sequence[str | None]) -> str:
-    if rest in names:
+def client_entries(
+    settings_cls: type[BaseModel],
+    listed: object,
+    secrets: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> Entries:
+    """Return the tables of clients, and what sets them; the arguments are as for providers.
+
+    A table in a variable is joined with the file's. A variable cannot name all that a client may
+    be called: there, what is no letter or digit is `_`, and capitals do not count.
+    """
+    text = variables.get(CLIENTS.upper())
+    variable = f"{PREFIX}{CLIENTS.upper()}"
+    given = {} if text is None else decode(settings_cls.model_fields[CLIENTS], text)
+    tables: dict[str, dict[str, Any]] = {}
+    single = {}
+    for whole, rooms in ((IN_FILE[CLIENTS], listed or {}), (variable, given)):
+        if not isinstance(rooms, dict) or not all(isinstance(t, dict) for t in rooms.values()):
+            return Entries(tables=rooms, problems=[], whole=whole, single={})
+        for name, table in rooms.items():
+            tables.setdefault(name, {}).update(table)
+            single.update({(name, key): whole for key in table})
+    problems = []
+    names = {spelled(name): name for name in tables}
+    fields = room_fields(settings_cls, CLIENTS)
+    for source, rest, value in _single_keys(CLIENTS, secrets, variables):
+        spelt = _fitting(rest, names)
+        if spelt is None:
+            problems.append(f"{source}: {_explain_nobody(CLIENTS, rest, names)}")
+            continue
+        if len([name for name in tables if spelled(name) == spelt]) > 1:
+            problems.append(f"{source}: several clients are spelt {spelt} here: use the file")
+            continue
+        key = rest.removeprefix(f"{spelt}__")
+        tables[names[spelt]][key] = decode(fields.get(key), value)
+        single[names[spelt], key] = source
+    return Entries(tables=tables, problems=problems, whole=IN_FILE[CLIENTS], single=single)
+
+
+def spelled(name: str) -> str:
+    """Return how variables and secret files name a client."""
+    return re.sub(r"[^a-z0-9]", "_", name.lower())
+
+
+def _fitting(rest: str, names: Iterable[str]) -> str | None:
+    """Return whose key this is; a name may have two underscores in it as well."""
+    return max((each for each in names if rest.startswith(f"{each}__")), key=len, default=None)
+
+
+def _explain_nobody(room: str, rest: str, names: Iterable[str]) -> str:
+    known = list(names)
+    if rest in known:
         return f"names no key of {rest}: one more `__` and the key are missing"
-    listed = ", ".join(filter(None, names))
-    known = f"those there are: {listed}" if listed else "there is none in [[providers]]"
-    return f"there is no provider {rest.partition('__')[0]}; {known}"
+    there = f"those there are: {', '.join(known)}" if known else f"there is none in {IN_FILE[room]}"
+    return f"there is no {_WORDS[room]} {rest.partition('__')[0]}; {there}"
 
 
 def _single_keys(
-    secrets: Mapping[str, str], variables: Mapping[str, str]
+    room: str, secrets: Mapping[str, str], variables: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield where a key is set, what follows `providers__` there, and to what; the last wins."""
+    """Yield where a key is set, what follows `room__` there, and to what; the last wins."""
     for source, texts in (("the secret file ", secrets), (PREFIX, variables)):
         for called, text in sorted(texts.items()):
-            room, separator, rest = called.lower().partition("__")
-            if room == ROOM and separator:
+            named, separator, rest = called.lower().partition("__")
+            if named == room and separator:
                 yield f"{source}{called}", rest, text
 
 

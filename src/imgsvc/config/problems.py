@@ -12,13 +12,13 @@ import orjson
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from imgsvc.config.entries import IN_FILE, ROOM, ProviderEntries
+from imgsvc.config.entries import IN_FILE, PROVIDERS, Entries, spelled
 from imgsvc.config.names import ALIASES, PREFIX, our_variables
 from imgsvc.config.sources import room_fields
 from imgsvc.findings import in_plain_words
 from imgsvc.providers import Model
 
-_KINDS_BEHIND = {"storage": 1, ROOM: 2}
+_KINDS_BEHIND = {"storage": 1, PROVIDERS: 2}
 """How far into a path the table is of which there are several kinds: [[providers]] is a list."""
 
 
@@ -29,13 +29,13 @@ class Origins:
     table: Mapping[str, Any]  # what the file holds
     file: Path | None
     secrets: Mapping[str, str]  # the content of secret files, by their names
-    providers: ProviderEntries
+    entries: Mapping[str, Entries]  # of rooms that have several tables
 
     def of(self, path: list[str]) -> str:
         """Return what sets the key that a path leads to: `set by PORT`, `set in imgsvc.toml`."""
-        if path[0] == ROOM:
-            source = self.providers.source(path)
-            return f"set in {source}" if source == IN_FILE else f"set by {source}"
+        if path[0] in self.entries:
+            source = self.entries[path[0]].source(path)
+            return f"set {'in' if source == IN_FILE[path[0]] else 'by'} {source}"
         names = _names(path)
         for name in reversed(names):  # its own has precedence over aliases
             if name.removeprefix(PREFIX) in our_variables() or os.environ.get(name):
@@ -87,8 +87,9 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel], origins: Origins
             key, what = f"{key}.kind", f"should be one of {error['ctx']['expected_tags']}"
         case "model_type" | "model_attributes_type":
             variables = f"in the environment {where}__KEY for each of its keys"
-            what = f"should be a table, {'as in [[providers]]' if path[0] == ROOM else variables}"
-        case "list_type" if path == [ROOM] and isinstance(origins.table.get(ROOM), dict):
+            entry = IN_FILE.get(path[0])
+            what = f"should be a table, {variables if entry is None else f'as in {entry}'}"
+        case "list_type" if path == [PROVIDERS] and isinstance(origins.table.get(PROVIDERS), dict):
             what = "write [[providers]], with two brackets: it is a list of tables"
         case "list_type" | "dict_type" if (text := origins.text(path)) is not None:
             shape = f"{in_plain_words(error)}, as JSON" if _is_json(text) else "is not JSON"
@@ -99,15 +100,16 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel], origins: Origins
 def _explain_missing(path: list[str], where: str) -> str:
     if "price" in path:
         return "a price needs text_input, image_input and output"
-    is_key = path[0] == ROOM and path[2:] == ["api_key"]
+    is_key = path[0] == PROVIDERS and path[2:] == ["api_key"]
     which = ", to any word for a server that asks for none" if is_key else ""
     return f"set {where}{which}"
 
 
 def _shown(path: list[str], origins: Origins) -> list[str]:
     """Return the path with the name of an entry of [[providers]] in place of its number."""
-    if path[0] == ROOM and len(path) > 1:
-        return [ROOM, origins.providers.called(path[1]) or path[1], *path[2:]]
+    if path[0] == PROVIDERS and len(path) > 1:
+        called = origins.entries[PROVIDERS].called(path[1])
+        return [PROVIDERS, called or path[1], *path[2:]]
     return path
 
 
@@ -125,8 +127,9 @@ def _explain_unknown(
     names = tuple(_names(path))
     own = re.escape(names[-1])
     given = [v for v in sorted(os.environ) if v in names or re.match(f"{own}(__|$)", v.upper())]
-    if path[0] == ROOM and (source := origins.providers.source(path)) != IN_FILE:
-        given = [source]
+    if path[0] in origins.entries:
+        source = origins.entries[path[0]].source(path)
+        given = [] if source == IN_FILE[path[0]] else [source]
     known = set(_keys_beside(path, settings_cls))
     path = _shown(path, origins)
     key = ".".join(path)
@@ -155,9 +158,10 @@ def _names(path: list[str]) -> list[str]:
     """
     aliases = [alias for alias, target in ALIASES.items() if target == ".".join(path[:2])]
     variable = "__".join(path[:2]).upper()
-    if path[0] == ROOM:
-        variable = "PROVIDERS"
+    if path[0] in IN_FILE:
+        variable = path[0].upper()
         if len(path) > 2:
-            entry = "NAME" if path[1].isdigit() else path[1].upper()
-            variable = f"PROVIDERS__{entry}__{path[2].upper()}"
+            is_place = path[0] == PROVIDERS and path[1].isdigit()
+            entry = "NAME" if is_place else spelled(path[1]).upper()
+            variable = f"{variable}__{entry}__{path[2].upper()}"
     return [*aliases, f"{PREFIX}{variable}"]

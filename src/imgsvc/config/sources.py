@@ -61,12 +61,12 @@ def read_aliases() -> dict[str, Any]:
 def nest(settings_cls: type[BaseModel], texts: Mapping[str, str]) -> dict[str, Any]:
     """Return texts named room__key as a table of each room; lists and tables are JSON.
 
-    A room that is a list of tables is left out: see provider_entries.
+    Rooms of several tables are left out: see `entries`.
     """
     values: dict[str, Any] = {}
     for name, text in sorted(texts.items()):
         room, separator, key = name.lower().partition("__")
-        if _is_list(settings_cls.model_fields.get(room)):
+        if _takes_json(settings_cls.model_fields.get(room)):
             continue
         keys = room_fields(settings_cls, room)
         if not separator or (room in settings_cls.model_fields and not keys):
@@ -76,13 +76,17 @@ def nest(settings_cls: type[BaseModel], texts: Mapping[str, str]) -> dict[str, A
     return values
 
 
-def _is_list(field: FieldInfo | None) -> bool:
-    return field is not None and get_origin(field.annotation) is list
+def _takes_json(field: FieldInfo | None) -> bool:
+    """Tell whether a field is a list or a table, if perhaps one that need not be set."""
+    if field is None:
+        return False
+    annotations = (field.annotation, *get_args(field.annotation))
+    return any(get_origin(each) in {list, dict} for each in annotations)
 
 
 def decode(field: FieldInfo | None, text: str) -> Any:
     """Return the text as a value for this field: JSON for lists and tables, the text else."""
-    if field is None or get_origin(field.annotation) not in {list, dict}:
+    if not _takes_json(field):
         return text
     try:
         return orjson.loads(text)

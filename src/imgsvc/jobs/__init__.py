@@ -4,6 +4,7 @@ from imgsvc.jobs.backend import BackendStats, JobBackend, RunLimits
 from imgsvc.jobs.batch import BatchEditor
 from imgsvc.jobs.batch_item import ItemEditor
 from imgsvc.jobs.blobs import BlobFolder, open_blobs
+from imgsvc.jobs.clients import ClientConfig, Clients, LimitsConfig
 from imgsvc.jobs.control import JobControl
 from imgsvc.jobs.data_folder import hold
 from imgsvc.jobs.delivery import CallbackDeliverer
@@ -30,6 +31,8 @@ __all__ = [
     "BlobFolder",
     "BudgetsConfig",
     "CallbackDeliverer",
+    "ClientConfig",
+    "Clients",
     "FetchConfig",
     "Freezer",
     "ImageEditor",
@@ -39,6 +42,7 @@ __all__ = [
     "JobBackend",
     "JobControl",
     "JobRunner",
+    "LimitsConfig",
     "ManifestStore",
     "ProgressPosts",
     "RunLimits",

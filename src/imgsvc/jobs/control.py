@@ -1,5 +1,6 @@
 """What callers and operators do to a job that exists: cancel it, or do it again."""
 
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import structlog
@@ -8,17 +9,26 @@ from imgsvc.errors import JobCancelled, JobFinished, JobNotRetryable, PayloadLos
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, unfinished
+from imgsvc.jobs.client_rules import (
+    check_callback,
+    check_places,
+    checked_options,
+)
+from imgsvc.jobs.clients import ClientConfig, Clients
 from imgsvc.jobs.freezing import Freezer
 from imgsvc.jobs.models import (
     BatchSpec,
     BlobRef,
+    ImageSpec,
     Job,
     JobSpec,
     JobState,
     NewJob,
     StoredImage,
 )
+from imgsvc.jobs.selection import key_lines
 from imgsvc.providers import Catalogue
+from imgsvc.storage import StorageConfig
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +53,8 @@ class JobControl:
     blobs: BlobFolder
     freezer: Freezer
     catalogue: Catalogue
+    storage: StorageConfig
+    clients: Clients
 
     async def cancel(self, job_id: str) -> Job:
         """End a queued job, or tell the worker of a running one to stop; return it as it is then.
@@ -83,8 +95,9 @@ class JobControl:
     async def retry(self, job_id: str, *, request_id: str) -> Job:
         """Do a job again as a new one of the same client, which refers to the old one.
 
-        Return the new one. Raises JobNotFound, JobNotRetryable, PayloadLost if what came with
-        the request is gone, QueueFull or DiskRefuses.
+        It is held to what its client may do now. Return the new one. Raises JobNotFound,
+        JobNotRetryable, PayloadLost if what came with the request is gone, NotAllowedForClient,
+        BucketNotAllowed, ClientLimitReached, QueueFull or DiskRefuses.
         """
         job = await self.backend.get(job_id)
         if job.state not in _RETRYABLE:
@@ -92,15 +105,17 @@ class JobControl:
                 f"The job is {job.state}. Only one that failed, was cancelled or ended with"
                 " errors can be done again."
             )
-        spec = await self._with_own_inputs(job.spec)
+        limits = self.clients.of(job.client)
+        spec = await self._with_own_inputs(await self._allowed(job, limits))
         new = NewJob(
             spec=spec,
             request_id=request_id,
             client=job.client,
             callback_url=job.callback_url,
             progress_url=job.progress_url,
-            priority=job.priority,
+            priority=limits.held_to_priority(job.priority),
             retry_of=job.id,
+            limits=limits.queue,
         )
         try:
             accepted = await self.backend.accept(new)
@@ -109,6 +124,25 @@ class JobControl:
             raise
         log.info("job_accepted", job_id=accepted.job.id, kind=spec.kind)
         return accepted.job
+
+    async def _allowed(self, job: Job, limits: ClientConfig) -> JobSpec:
+        """Return the specification with the models that may edit now; raise if it may not be done.
+
+        The rules may have changed since the job was accepted.
+        """
+        for url in filter(None, (job.callback_url, job.progress_url)):
+            check_callback(limits, url)
+        spec, storage = job.spec, self.storage
+        if isinstance(spec, BatchSpec):
+            if spec.keys is None or limits.buckets is None:
+                check_places(limits, spec, storage, [spec.input_prefix])
+            else:
+                async with aclosing(key_lines(self.blobs.path(spec.keys))) as keys:
+                    async for key in keys:
+                        check_places(limits, spec, storage, [key])
+        has_mask = isinstance(spec, ImageSpec) and spec.mask is not None
+        options = checked_options(limits, spec.options, self.catalogue, has_mask=has_mask)
+        return replace(spec, options=options)
 
     async def _with_own_inputs(self, spec: JobSpec) -> JobSpec:
         """Return the specification with copies of its blobs: each job owns and drops its own."""

@@ -1,7 +1,7 @@
 """One attempt to deliver a job's callback, and what follows from it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import random as uniform
 
@@ -11,6 +11,7 @@ from structlog.contextvars import bound_contextvars
 from imgsvc.callbacks import Attempt, CallbackSender, Delivery, Verdict, planned_delay
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.blobs import BlobFolder
+from imgsvc.jobs.clients import Clients
 from imgsvc.jobs.freezing import persist
 from imgsvc.jobs.models import CallbackAttempt, CallbackState, Job
 from imgsvc.killpoints import KillPoint, around
@@ -27,6 +28,7 @@ class CallbackDeliverer:
     sender: CallbackSender
     schedule: Sequence[float]  # seconds to wait before each attempt
     random: Callable[[], float] = uniform  # numbers from 0 to 1
+    clients: Clients = field(default_factory=Clients)
 
     async def deliver(self, job: Job) -> None:
         """Make the next attempt, and record it with what comes after it."""
@@ -39,6 +41,7 @@ class CallbackDeliverer:
             request_id=job.request_id,
             body=self.blobs.path(job.callback_body),
             number=number,
+            signing_secrets=self.clients.of(job.client).signing_secrets,
         )
         with bound_contextvars(job_id=job.id, request_id=job.request_id):
             began = datetime.now(UTC)

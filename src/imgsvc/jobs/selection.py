@@ -94,7 +94,7 @@ class Selector:
         if named is not None:
             found = self._named(spec, _listed(named), after)
         elif spec.keys is not None:
-            found = self._named(spec, _lines(self.blobs.path(spec.keys)), after)
+            found = self._named(spec, key_lines(self.blobs.path(spec.keys)), after)
         else:
             found = self._below_prefix(spec, after)
         async with aclosing(found):
@@ -199,8 +199,8 @@ async def _listed(keys: Sequence[str]) -> AsyncGenerator[str]:
         yield key
 
 
-async def _lines(path: Path) -> AsyncGenerator[str]:
-    """Yield the lines of a file, reading some at a time. Raises PayloadLost."""
+async def key_lines(path: Path) -> AsyncGenerator[str]:
+    """Yield the keys that a batch names, reading some at a time. Raises PayloadLost."""
     try:
         file = await asyncio.to_thread(path.open, encoding="utf-8", newline="\n")
     except FileNotFoundError as exc:

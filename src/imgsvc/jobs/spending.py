@@ -19,7 +19,7 @@ from imgsvc.jobs.upkeep import utc_now
 from imgsvc.providers import ProviderCall
 from imgsvc.providers.pricing import in_nano, in_usd
 
-_Usd = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Usd = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class WhenSpent(StrEnum):
@@ -34,13 +34,13 @@ class BudgetsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    job_usd: _Usd | None = Field(
+    job_usd: Usd | None = Field(
         None, description="US dollars that a job may cost whose request has no `max_cost_usd`."
     )
-    client_day_usd: _Usd | None = Field(
+    client_day_usd: Usd | None = Field(
         None, description="US dollars that the jobs of one client may cost on one day (UTC)."
     )
-    day_usd: _Usd | None = Field(
+    day_usd: Usd | None = Field(
         None, description="US dollars that all jobs together may cost on one day (UTC)."
     )
     when_spent: WhenSpent = Field(
@@ -57,6 +57,7 @@ class JobAccount:
     ledger: Ledger
     job: Job
     budgets: BudgetsConfig
+    client_day_usd: float | None = None  # of the job's client; None: as for all
     now: Callable[[], datetime] = utc_now
     spent: Spent = field(init=False)  # by this attempt, and by those before it
     _limits: Limits = field(init=False)
@@ -66,7 +67,7 @@ class JobAccount:
         asked, budgets = self.job.spec.max_cost, self.budgets
         self._limits = Limits(
             job=_limit(budgets.job_usd) if asked is None else asked,
-            client_day=_limit(budgets.client_day_usd),
+            client_day=_limit(self.client_day_usd or budgets.client_day_usd),
             day=_limit(budgets.day_usd),
         )
 
@@ -125,6 +126,8 @@ class JobAccount:
         of_batch = of_job and isinstance(self.job.spec, BatchSpec)
         fits = call.estimate <= shortage.limit
         who, key = _WORDS[shortage.budget]
+        if shortage.budget is Budget.CLIENT_DAY and self.client_day_usd is not None:
+            key = "its day_usd"
         when = "" if of_job else f" on {call.at:%Y-%m-%d} (UTC)"
         mend = "Send a higher max_cost_usd" if of_job else "Wait for the next day"
         return BudgetSpent(

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 
@@ -15,6 +15,7 @@ from imgsvc.jobs.backend import Claim, Frozen, JobBackend
 from imgsvc.jobs.batch import BatchEditor
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, unfinished
+from imgsvc.jobs.clients import Clients
 from imgsvc.jobs.deadline import deadline
 from imgsvc.jobs.edit import ImageEditor
 from imgsvc.jobs.freezing import DISK_ATTEMPTS, DISK_RETRY, Freezer, persist
@@ -74,6 +75,7 @@ class JobRunner:
     thumbnailer: Thumbnailer
     config: WorkersConfig
     budgets: BudgetsConfig
+    clients: Clients = field(default_factory=Clients)
 
     async def process(self, job_id: str) -> None:
         """Claim the job, do it, and freeze how it ended."""
@@ -89,7 +91,12 @@ class JobRunner:
         with bound_contextvars(job_id=job.id, request_id=job.request_id):
             started = monotonic()
             log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
-            account = JobAccount(ledger=self.backend.ledger, job=job, budgets=self.budgets)
+            account = JobAccount(
+                ledger=self.backend.ledger,
+                job=job,
+                budgets=self.budgets,
+                client_day_usd=self.clients.of(job.client).day_usd,
+            )
             try:
                 ending = await self._work(claim, account)
             except JobStopping:

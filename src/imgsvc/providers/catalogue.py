@@ -1,6 +1,6 @@
 """Which provider and model edit a request: the one it names, and those that step in for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -28,6 +28,11 @@ class Choice:
 
     provider: Provider
     model: Model
+
+    def is_among(self, names: Collection[str] | None) -> bool:
+        """Tell whether it goes by one of the names: of provider, model, or `provider/model`."""
+        provider, model = self.provider.name, self.model.name
+        return names is None or not {provider, model, f"{provider}/{model}"}.isdisjoint(names)
 
 
 class Catalogue:
@@ -58,11 +63,13 @@ class Catalogue:
 
         The others, with the model that each edits with by default, are those that can do
         all that is asked for; who only steps in need not stream. Nobody is in the list if
-        nobody has the model, or if it cannot do it.
+        nobody has the model, if it cannot do it, or if it is none that the caller is held to.
         """
 
         def can(choice: Choice, options: EditOptions) -> bool:
-            return not choice.model.wrong_fields(options, has_mask=has_mask)
+            return choice.is_among(options.models) and not choice.model.wrong_fields(
+                options, has_mask=has_mask
+            )
 
         asked = [choice for choice in self._named(options.model) if can(choice, options)]
         if not asked:
@@ -73,6 +80,17 @@ class Catalogue:
             if can(choice, without_stream):
                 chosen.setdefault(choice.provider.name, choice)
         return list(chosen.values())
+
+    def allows(self, options: EditOptions, *, has_mask: bool) -> bool:
+        """Tell whether what was asked for is among the models that the caller is held to.
+
+        Without any provider the local engine does whatever was asked for: then the name counts.
+        """
+        if options.models is None:
+            return True
+        if options.model == LOCAL or not self._providers:
+            return options.model is None or options.model in options.models
+        return bool(self.choices(options, has_mask=has_mask))
 
     def asked_for(self, options: EditOptions, *, has_mask: bool) -> str:
         """Return the name of who is asked first: ``local`` if there is no other."""

@@ -15,3 +15,4 @@ class EditOptions:
     background: str | None = None  # transparent, opaque, auto
     output_format: ImageFormat | None = None  # PNG, JPEG or WebP
     stream_partials: int = 0  # images to stream before the result, 3 at most
+    models: tuple[str, ...] | None = None  # that the caller is held to; None: all

@@ -22,10 +22,15 @@ from imgsvc.errors import (
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.imaging.gate import ImageInfo
-from imgsvc.jobs import WorkersConfig
+from imgsvc.jobs import ClientConfig, WorkersConfig
 from imgsvc.jobs.blobs import BlobFolder
+from imgsvc.jobs.client_rules import (
+    check_callback,
+    check_places,
+    checked_options,
+    checked_priority,
+)
 from imgsvc.jobs.models import (
-    DEFAULT_PRIORITY,
     BatchSpec,
     BlobRef,
     ImageSpec,
@@ -34,12 +39,12 @@ from imgsvc.jobs.models import (
     RemoteImage,
     StoredImage,
 )
-from imgsvc.jobs.selection import buckets_of
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.providers import Catalogue, EditOptions, PromptFilter
 from imgsvc.providers.pricing import in_nano
 from imgsvc.storage import StorageConfig
 from imgsvc.storage.keys import MAX_PREFIX_BYTES, check_key, normal_prefix
+from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.batch_schemas import BatchRequest
 from imgsvc.web.body import check_head, receive
 from imgsvc.web.body_budget import BodyBudget, Share
@@ -87,22 +92,22 @@ class Intake:
     readiness: Readiness
     budget: BodyBudget
 
-    def callback_url(self, headers: CIMultiDictProxy[str]) -> str | None:
+    def callback_url(self, headers: CIMultiDictProxy[str], limits: ClientConfig) -> str | None:
         """Return the URL in the header `callbackUrl`, checked as far as it can be now.
 
         Without one, return None.
         """
-        return self._url(headers, CALLBACK_HEADER)
+        return self._url(headers, CALLBACK_HEADER, limits)
 
     def progress_url(
-        self, headers: CIMultiDictProxy[str], *, callback_url: str | None
+        self, headers: CIMultiDictProxy[str], limits: ClientConfig, *, callback_url: str | None
     ) -> str | None:
         """Return the URL in the header `progressUrl`, checked in the same way.
 
         It must lead elsewhere than the callback: whose receiver is waiting for one POST
         takes the first one for the result.
         """
-        url = self._url(headers, PROGRESS_HEADER)
+        url = self._url(headers, PROGRESS_HEADER, limits)
         if url is None or callback_url is None:
             return url
         one, other = (
@@ -115,7 +120,7 @@ class Intake:
             )
         return url
 
-    def _url(self, headers: CIMultiDictProxy[str], name: str) -> str | None:
+    def _url(self, headers: CIMultiDictProxy[str], name: str, limits: ClientConfig) -> str | None:
         values = headers.getall(name, [])
         if len(values) > 1:
             raise InvalidUrl(f"The header {name} was sent {len(values)} times.")
@@ -123,10 +128,13 @@ class Intake:
             return None
         url = rewrite(check_url(values[0].strip()), self.callbacks.rewrite)
         self.policy.check(url)
+        check_callback(limits, values[0].strip())
         return values[0].strip()
 
     @asynccontextmanager
-    async def image_order(self, request: web.Request, kind: JobKind) -> AsyncIterator[Order]:
+    async def image_order(
+        self, request: web.Request, kind: JobKind, limits: ClientConfig
+    ) -> AsyncIterator[Order]:
         """Yield the order of a single image's job.
 
         Its payload is on disk from here on; if the block fails, it is removed again.
@@ -141,7 +149,10 @@ class Intake:
                     background=body.background,
                     stream_partials=body.stream_partials or 0,
                 )
-                self.catalogue.check(options, has_mask=body.mask_base64 is not None)
+                has_mask = body.mask_base64 is not None
+                self.catalogue.check(options, has_mask=has_mask)
+                options = checked_options(limits, options, self.catalogue, has_mask=has_mask)
+                priority = checked_priority(limits, body.priority)
                 if body.image_url is not None:
                     self.policy.check(check_url(body.image_url))
                 await self._check_prompt(body.prompt)
@@ -167,7 +178,7 @@ class Intake:
                 fallback_allowed=body.fallback != "never",
                 max_cost=_max_cost(body),
             )
-            yield _order(spec, body)
+            yield Order(spec=spec, priority=priority, digest=digest(spec, body))
         except Exception:
             # Not when it is cut off: the job may be recorded already. What belongs to none
             # is swept up later.
@@ -186,13 +197,15 @@ class Intake:
             # In a thread: there may be very many keys.
             return await asyncio.to_thread(_validate, BatchRequest, unpacked.fields)
 
-    async def batch_spec(self, body: BatchRequest) -> BatchSpec:
+    async def batch_spec(self, body: BatchRequest, limits: ClientConfig) -> BatchSpec:
         """Return what a request for a batch asks for, its keys left out."""
+        checked_priority(limits, body.priority)
         most = self.workers.count
         if body.concurrency is not None and body.concurrency > most:
             raise wrong_field("concurrency", f"at most {most} on this server")
         options, buckets = _options(body), self.buckets
         self.catalogue.check(options, has_mask=False)
+        options = checked_options(limits, options, self.catalogue, has_mask=False)
         spec = BatchSpec(
             prompt=body.prompt,
             input_prefix=(
@@ -212,12 +225,15 @@ class Intake:
             since=body.since,
             limit=body.limit,
         )
-        buckets_of(spec, buckets)
+        inputs = [spec.input_prefix] if body.keys is None else body.keys
+        check_places(limits, spec, buckets, inputs)
         await self._check_prompt(body.prompt)
         return spec
 
     @asynccontextmanager
-    async def batch_order(self, spec: BatchSpec, body: BatchRequest) -> AsyncIterator[Order]:
+    async def batch_order(
+        self, spec: BatchSpec, body: BatchRequest, limits: ClientConfig
+    ) -> AsyncIterator[Order]:
         """Yield the order of a batch, with its keys as `image_order` has its payload."""
         kept: list[BlobRef] = []
         try:
@@ -226,7 +242,8 @@ class Intake:
                 with around(KillPoint.BLOB_WRITTEN):
                     kept.append(await self.blobs.put(lines, content_type="text/plain"))
                 spec = replace(spec, keys=kept[0])
-            yield _order(spec, body)
+            priority = checked_priority(limits, body.priority)
+            yield Order(spec=spec, priority=priority, digest=digest(spec, body))
         except Exception:
             await self.blobs.delete(kept)  # as in image_order
             raise
@@ -239,7 +256,8 @@ class Intake:
     async def _unpacked(self, request: web.Request) -> AsyncIterator[tuple[Unpacked, Path]]:
         """Receive the body, and yield what is in it and the folder of its pictures."""
         check_head(request, max_bytes=self.server.max_body_bytes)
-        with self.budget.share(request.content_length or 0) as share:
+        client = request[PRINCIPAL].client
+        with self.budget.share(client, request.content_length or 0) as share:
             async with self.blobs.scratch_folder() as folder:
                 with self.blobs.noting_refusals():
                     taking_in = self._take_in(request, folder, share)
@@ -276,14 +294,6 @@ def _target(url: URL) -> tuple[object, ...]:
     plain = URL(str(url))
     host = (plain.raw_host or "").removesuffix(".")
     return plain.scheme, host, plain.port, plain.raw_path_qs
-
-
-def _order(spec: JobSpec, body: ProcessImageRequest | BatchRequest) -> Order:
-    return Order(
-        spec=spec,
-        priority=DEFAULT_PRIORITY if body.priority is None else body.priority,
-        digest=digest(spec, body),
-    )
 
 
 def _options(body: ProcessImageRequest | BatchRequest) -> EditOptions:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from imgsvc.jobs import JobBackend, JobControl, Spool
+from imgsvc.jobs import Clients, JobBackend, JobControl, Spool
 from imgsvc.providers import Breakers, Catalogue
 from imgsvc.storage import Storage, StorageConfig
 from imgsvc.web.auth.guard import Guard
@@ -25,6 +25,7 @@ class Context:
     dry_runs: DryRuns
     backend: JobBackend
     control: JobControl
+    clients: Clients
     storage: Storage
     buckets: StorageConfig
     catalogue: Catalogue

@@ -97,6 +97,17 @@ LOCATION = _answered("The path of the job.", "/jobs/7d3a1c52-8f0b-4a6e-9d21-5c8e
 ACCEPTED_HEADERS: dict[str, Any] = SUBMIT_HEADERS | {"Location": LOCATION}
 """The headers of an answer that comes before the job has ended."""
 
+QUOTA_HEADERS: dict[str, Any] = {
+    "RateLimit-Policy": _answered(
+        "What the client is held to, if that is why; as structured fields.", '"requests";q=60;w=60'
+    ),
+    "RateLimit": _answered(
+        "What is left of it, and in how many seconds all of it is there again.",
+        '"requests";r=0;t=60',
+    ),
+}
+"""The headers of a refusal by the limits of a client."""
+
 CALLBACK_HEADERS = [
     header_parameter(
         "webhook-id",

@@ -9,11 +9,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imgsvc.errors import ImgsvcError, InvalidRequest, JobFinished, PromptRejected
+from imgsvc.errors import (
+    ClientLimitReached,
+    ImgsvcError,
+    InvalidRequest,
+    JobFinished,
+    NotAllowedForClient,
+    PromptRejected,
+)
 from imgsvc.web.openapi_headers import (
     ACCEPTED_HEADERS,
     CALLBACK_HEADERS,
     CALLBACK_URL,
+    QUOTA_HEADERS,
     REQUEST_ID_EXAMPLE,
     SUBMIT_HEADERS,
     SUBMIT_PARAMETERS,
@@ -192,6 +200,8 @@ def _problem_answer(status: int, errors: list[type[ImgsvcError]]) -> dict[str, A
                 "example": waits[0],
             }
         }
+    if ClientLimitReached in errors:
+        answer["headers"] |= QUOTA_HEADERS
     return answer
 
 
@@ -206,6 +216,12 @@ def _problem(error: type[ImgsvcError]) -> dict[str, Any]:
     }
     if error is JobFinished:
         problem["state"] = "completed"
+    if error is ClientLimitReached:
+        problem |= {"detail": ClientLimitReached("max_queued_jobs", 100).message}
+        problem["rule"] = "max_queued_jobs"
+    if error is NotAllowedForClient:
+        refusal = NotAllowedForClient("max_priority", [5], "priority 9")
+        problem |= {"detail": refusal.message, "rule": refusal.rule, "allowed": [5]}
     if error is PromptRejected:
         problem |= {"detail": PromptRejected(["violence"]).message, "categories": ["violence"]}
     if error is InvalidRequest:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from imgsvc.errors import (
+    ClientLimitReached,
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,
@@ -17,6 +18,7 @@ from imgsvc.web.auth.rules import Rules
 from imgsvc.web.openapi_parts import with_problems
 
 REFUSALS: tuple[type[ImgsvcError], ...] = (
+    ClientLimitReached,
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,

@@ -10,14 +10,17 @@ from aiohttp import web
 from imgsvc.errors import (
     AccessError,
     BodyTooLarge,
+    ClientLimitReached,
     ImgsvcError,
     InvalidRequest,
     JobFinished,
     MethodNotAllowed,
+    NotAllowedForClient,
     NotFound,
     PromptRejected,
     RequestError,
 )
+from imgsvc.web.quota import quota_headers
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -32,11 +35,17 @@ def problem_response(error: ImgsvcError, *, request_id: str) -> web.Response:
         "code": error.code,
         "request_id": request_id,
     }
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(error, InvalidRequest):
         document["errors"] = list(error.errors)
     if isinstance(error, PromptRejected) and error.categories:
         document["categories"] = error.categories
+    if isinstance(error, ClientLimitReached | NotAllowedForClient):
+        document["rule"] = error.rule
+    if isinstance(error, NotAllowedForClient):
+        document["allowed"] = error.allowed
+    if isinstance(error, ClientLimitReached):
+        headers |= quota_headers(error)
     if isinstance(error, JobFinished):
         document["state"] = error.state
     if isinstance(error, AccessError) and error.challenge is not None:

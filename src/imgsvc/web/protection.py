@@ -28,7 +28,10 @@ _HEADERS = (
     "Authorization, callbackUrl, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, progressUrl,"
     " X-API-Key, X-Request-Id"
 )
-_READABLE = "Idempotent-Replayed, Location, Preference-Applied, Retry-After, X-Request-Id"
+_READABLE = (
+    "Idempotent-Replayed, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After,"
+    " X-Request-Id"
+)
 
 
 def protect(config: ServerConfig) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

@@ -227,3 +227,11 @@ class Problem(BaseModel):
         description="What moderation objects to; only of `prompt_rejected`, and only if it did.",
     )
     state: str | None = Field(None, description="How the job has ended; only of `job_finished`.")
+    rule: str | None = Field(
+        None,
+        description="The limit that is reached, or the rule that does not allow it; only of"
+        " `client_limit_reached` and `not_allowed_for_client`.",
+    )
+    allowed: list[str | int] | None = Field(
+        None, description="What the rule allows; only of `not_allowed_for_client`."
+    )

@@ -48,14 +48,15 @@ class _Submission:
         self.context.spool.check()
         self.preferences = parse_prefer(request.headers.getall("Prefer", []))
         self.key = idempotency_key(request.headers)
-        self.callback_url = self.context.intake.callback_url(request.headers)
+        self.limits = self.context.clients.of(request[PRINCIPAL].client)
+        self.callback_url = self.context.intake.callback_url(request.headers, self.limits)
         self.progress_url: str | None = None  # only of a batch
 
     async def image(self, kind: JobKind) -> web.StreamResponse:
         """Accept an edit of one image, and answer."""
         if self._misses_callback:
             raise MissingCallbackUrl
-        async with self.context.intake.image_order(self.request, kind) as order:
+        async with self.context.intake.image_order(self.request, kind, self.limits) as order:
             job, is_new = await self._accept(order)
         return await self._answer(job, is_new=is_new)
 
@@ -63,13 +64,13 @@ class _Submission:
         """Accept a batch, and answer; or tell what it would do, which needs no callback."""
         intake = self.context.intake
         self.progress_url = intake.progress_url(
-            self.request.headers, callback_url=self.callback_url
+            self.request.headers, self.limits, callback_url=self.callback_url
         )
         body = await intake.batch_request(self.request, dry_only=self._misses_callback)
-        spec = await intake.batch_spec(body)
+        spec = await intake.batch_spec(body, self.limits)
         if body.dry_run:
             return await self.context.dry_runs.answer(self.request, spec, body.keys)
-        async with intake.batch_order(spec, body) as order:
+        async with intake.batch_order(spec, body, self.limits) as order:
             job, is_new = await self._accept(order)
         return await self._answer(job, is_new=is_new)
 
@@ -89,6 +90,7 @@ class _Submission:
             priority=order.priority,
             idempotency_key=self.key,
             digest=order.digest,
+            limits=self.limits.queue,
         )
         with around(KillPoint.ACCEPT_COMMITTED):
             accepted = await self.context.backend.accept(new)

@@ -16,6 +16,7 @@ from imgsvc.web.auth.roles import Role
 from imgsvc.web.auth.rules import Rules
 from imgsvc.web.auth.throttle import Throttle
 from imgsvc.web.auth.tokens import TokenVerifier
+from imgsvc.web.quota import QUOTA, RequestLimiter
 
 KEY_HEADER = "X-API-Key"
 
@@ -30,11 +31,13 @@ class Guard:
         *,
         keys: KeyVerifier | None = None,
         tokens: TokenVerifier | None = None,
+        limiter: RequestLimiter | None = None,
     ) -> None:
         self.rules = rules
         self._keys = keys
         self._tokens = tokens
         self._throttle = throttle
+        self._limiter = limiter
 
     @property
     def is_open(self) -> bool:
@@ -42,7 +45,10 @@ class Guard:
         return self._keys is None and self._tokens is None
 
     async def admit(self, request: web.Request) -> None:
-        """Find out who calls, and note it on the request; raise an AccessError who may not."""
+        """Find out who calls, and note it on the request.
+
+        Raises an AccessError if the caller may not do this, or ClientLimitReached if not now.
+        """
         method = "GET" if request.method == "HEAD" else request.method
         resource = request.match_info.route.resource
         rule = None if resource is None else self.rules.get((method, resource.canonical))
@@ -51,6 +57,10 @@ class Guard:
         if rule.is_public:
             return
         principal = await self._identify(request)
+        if self._limiter is not None:  # who has not the role has made a request, too
+            quota = await self._limiter.take(principal.client)
+            if quota is not None:
+                request[QUOTA] = quota
         if not rule.admits(principal):
             wanted = " or ".join(rule.roles)
             raise RoleMissing(
