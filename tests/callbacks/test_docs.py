@@ -24,6 +24,8 @@ NOT_IN_CALLBACKS = {
     "LinkInvalid": "an answer to GET /files/",
     "QueueFull": "the request is refused, so there is no job",
     "IdempotencyKeyReused": "as QueueFull",
+    "ClientLimitReached": "as QueueFull",
+    "NotAllowedForClient": "as QueueFull",
     "SpoolFull": "as QueueFull",
     "ServerBusy": "as QueueFull",
     "ControlCharacter": "as QueueFull",

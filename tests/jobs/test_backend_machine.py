@@ -1,8 +1,9 @@
 """The record driven at random, beside a model of it in plain dictionaries."""
 
 import asyncio
+import sqlite3
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,6 +223,13 @@ class Record(RuleBasedStateMachine):
             callbacks_pending=callbacks.count(CallbackState.PENDING),
             callbacks_dead=callbacks.count(CallbackState.DEAD),
         )
+
+    @invariant()
+    def the_queue_of_the_client_is_counted(self) -> None:
+        with closing(sqlite3.connect(Path(self.folder.name) / "jobs.db")) as connection:
+            queues = connection.execute("SELECT client, jobs FROM client_queues").fetchall()
+        queued = self.count(JobState.QUEUED)
+        assert queues == ([("local", queued)] if queued else [])
 
     def end(self, expected: Expected, state: JobState) -> None:
         expected.state = state

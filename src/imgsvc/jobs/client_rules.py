@@ -20,8 +20,7 @@ from imgsvc.storage import StorageConfig
 def check_callback(limits: ClientConfig, url: str) -> None:
     """Raise unless the host of a URL may be named, as the caller wrote it but for its form."""
     hosts = limits.callback_hosts
-    host = plain_host(check_url(url))
-    if hosts is not None and host not in hosts:
+    if hosts is not None and (host := plain_host(check_url(url))) not in hosts:
         raise NotAllowedForClient("callback_hosts", hosts, f"the host {host}")
 
 

@@ -1,7 +1,7 @@
 """How much of one client may wait; triggers in the schema keep count of what does."""
 
 from imgsvc.errors import ClientLimitReached, NotAllowedForClient
-from imgsvc.jobs.models import NewJob
+from imgsvc.jobs.models import NewJob, QueueLimits
 from imgsvc.jobs.sqlite.writer import Transaction
 
 
@@ -12,6 +12,8 @@ def check_room(tx: Transaction, new: NewJob) -> None:
     connections, as many are accepted as there is room for.
     """
     limits = new.limits
+    if limits == QueueLimits():
+        return
     if limits.bytes is not None and new.payload > limits.bytes:
         raise NotAllowedForClient(
             "max_queued_bytes", [limits.bytes], f"{new.payload} bytes in one request"
