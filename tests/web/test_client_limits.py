@@ -29,6 +29,7 @@ LIMITS: dict[str, Any] = {
     "roleless": {"requests_per_minute": 2},
     "queued": {"max_queued_jobs": 10, "max_running_jobs": 1},
     "again": {"max_queued_jobs": 1, "max_running_jobs": 1},
+    "early": {"max_queued_jobs": 1, "max_running_jobs": 1},
     "heavy": {"max_queued_bytes": 2000, "max_running_jobs": 1},
     "both": {"requests_per_minute": 50, "max_queued_jobs": 1, "max_running_jobs": 1},
 }
@@ -189,6 +190,20 @@ async def test_a_retry_waits_like_a_new_job_and_a_repetition_is_none(service: Ca
     assert (status, problem["rule"]) == (429, "max_queued_jobs")
     status, repeated, headers = await submit(service, key, **{"Idempotency-Key": "k"})
     assert (status, repeated, headers["Idempotent-Replayed"]) == (202, waiting, "true")
+    await let_go(service, key, first, waiting["job_id"])
+
+
+async def test_a_full_queue_is_told_before_the_body_is_read(service: Caller) -> None:
+    key = await key_of(service, "early", ALL)
+    first = await occupy(service, key)
+    _, waiting, _ = await submit(service, key)
+    async with connection(service.server.url) as (reader, writer):
+        writer.write(head(key, 90_000).replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"))
+        assert b" 429 " in await reader.readline()
+    _, body, _ = await ask(
+        service, "POST", PATHS[2], {"X-API-Key": key}, {"prompt": "x", "dry_run": True}
+    )
+    assert body.get("code") != "client_limit_reached"  # it makes no job
     await let_go(service, key, first, waiting["job_id"])
 
 

@@ -20,6 +20,7 @@ from imgsvc.jobs.models import (
     JobFilter,
     NewJob,
     Outcome,
+    QueueLimits,
 )
 from imgsvc.jobs.request_rates import RequestRates
 
@@ -116,6 +117,13 @@ class JobBackend(Protocol):
         Raises QueueFull, ClientLimitReached or NotAllowedForClient by the limits of the client's
         queue, IdempotencyKeyReused for a key that came with something else, or JobNotRetryable
         for a batch that has nothing left to do, or was done again already.
+        """
+        ...
+
+    async def check_room(self, client: str, limits: QueueLimits) -> None:
+        """Raise ClientLimitReached if not even the smallest job of a client would be accepted now.
+
+        It spares the reading of a request; whether there is room for its job, `accept` decides.
         """
         ...
 

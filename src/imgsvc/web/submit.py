@@ -56,6 +56,8 @@ class _Submission:
         """Accept an edit of one image, and answer."""
         if self._misses_callback:
             raise MissingCallbackUrl
+        if self.key is None:  # else it may repeat a job that there is
+            await self.context.backend.check_room(self.request[PRINCIPAL].client, self.limits.queue)
         async with self.context.intake.image_order(self.request, kind, self.limits) as order:
             job, is_new = await self._accept(order)
         return await self._answer(job, is_new=is_new)

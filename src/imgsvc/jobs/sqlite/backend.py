@@ -29,9 +29,11 @@ from imgsvc.jobs.models import (
     JobState,
     NewJob,
     Outcome,
+    QueueLimits,
 )
 from imgsvc.jobs.sqlite import changes, queries
 from imgsvc.jobs.sqlite.api_keys import SqliteApiKeys
+from imgsvc.jobs.sqlite.client_queues import check_room
 from imgsvc.jobs.sqlite.events import add_event
 from imgsvc.jobs.sqlite.hand_out import RETRY
 from imgsvc.jobs.sqlite.items import SqliteItems, forget_portion
@@ -98,6 +100,11 @@ class SqliteBackend:
 
     def _arrived(self, _future: object) -> None:
         self._arriving -= 1
+
+    async def check_room(self, client: str, limits: QueueLimits) -> None:
+        """Raise ClientLimitReached if no job of a client would be accepted now."""
+        if limits != QueueLimits():
+            await self._database.call(lambda tx: check_room(tx, client, 0, limits))
 
     async def get(self, job_id: str) -> Job:
         """Return the job, or raise JobNotFound."""

@@ -51,7 +51,7 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
             if found["digest"] != new.digest:
                 raise IdempotencyKeyReused
             return Accepted(job=to_job(found), is_new=False)
-    check_room(tx, new)
+    check_room(tx, new.client, new.payload, new.limits)
     row = tx.one(
         _INSERT,
         (
