@@ -13,6 +13,7 @@ from fcntl import ioctl
 from termios import TIOCOUTQ
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 
@@ -56,7 +57,8 @@ class Listener(socket.socket):
         """Take over a bound socket."""
         super().__init__(bound.family, bound.type, bound.proto, fileno=bound.detach())
         self._limit = limit
-        self._open: set[_Taken] = set()
+        # Weak: a socket that is lost before anybody has it, and so is never closed, must not stay.
+        self._open: WeakSet[_Taken] = WeakSet()
         self._refused = 0
         self._reported = -float("inf")
 
@@ -94,7 +96,7 @@ class Listener(socket.socket):
 class _Taken(socket.socket):
     """A connection that counts until it is closed."""
 
-    def __init__(self, connection: socket.socket, all_open: "set[_Taken]") -> None:
+    def __init__(self, connection: socket.socket, all_open: "WeakSet[_Taken]") -> None:
         family, kind, proto = connection.family, connection.type, connection.proto
         super().__init__(family, kind, proto, fileno=connection.detach())
         self._all_open = all_open
