@@ -55,6 +55,40 @@ def test_a_model_is_named_by_itself_by_its_provider_or_by_both(
     assert chosen(EditOptions(model=model)) == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "held_to", "expected"),
+    [
+        (None, ("model-1",), ["first/model-1", "second/model-1"]),
+        (None, ("second",), ["second/model-1"]),
+        (None, ("second/model-1",), ["second/model-1"]),
+        (None, ("model-2",), []),
+        ("model-2", ("second/model-2", "first"), ["first/model-2", "second/model-2"]),
+        ("model-2", ("second/model-2",), ["second/model-2"]),
+        ("second", ("first",), []),
+        ("first/model-2", ("first/model-2",), ["first/model-2"]),
+        ("model-1", (), []),
+        ("local", ("model-1",), None),
+        ("local", ("local",), None),
+    ],
+)
+def test_nobody_edits_or_steps_in_that_the_caller_is_not_held_to(
+    model: str | None, held_to: tuple[str, ...], expected: list[str] | None
+) -> None:
+    options = EditOptions(model=model, models=held_to)
+    allowed = catalogue().allows(options, has_mask=False)
+    if expected is None:
+        assert allowed == (model in held_to)
+    else:
+        assert chosen(options) == expected
+        assert allowed == bool(expected)
+
+
+def test_without_a_provider_only_the_name_tells_what_is_allowed() -> None:
+    for model, allowed in ((None, True), ("model-1", True), ("model-2", False), ("local", False)):
+        options = EditOptions(model=model, models=("model-1",))
+        assert Catalogue([]).allows(options, has_mask=False) is allowed
+
+
 def test_only_who_can_do_all_of_it_steps_in() -> None:
     assert chosen(EditOptions(), has_mask=True) == ["first/model-1"]
     assert chosen(EditOptions(size="1024x1024")) == ["first/model-1"]
