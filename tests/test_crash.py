@@ -59,6 +59,7 @@ async def test_every_promise_survives_a_kill(
     found = audit(promised, receiver.received, record)
     assert found.lost == []
     assert found.differing == []
+    assert sorted(record.submitted) == sorted(record.jobs)  # none without the other
     assert set(found.states) <= {JobState.COMPLETED}
     assert max(found.executions.values(), default=0) <= 1
     assert max(found.deliveries.values(), default=0) <= 1

@@ -39,6 +39,7 @@ from imgsvc.jobs import (
 from imgsvc.providers import EditOptions, EditRouter, PromptFilter, open_prompt_filter, open_router
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
+from imgsvc.web.auditing import auditing
 from imgsvc.web.auth.api_keys import KeyVerifier
 from imgsvc.web.auth.guard import Guard, guarding
 from imgsvc.web.auth.throttle import Throttle
@@ -53,7 +54,7 @@ from imgsvc.web.middlewares import MIDDLEWARES, set_headers
 from imgsvc.web.protection import own_pages, preflight, protect
 from imgsvc.web.quota import RequestLimiter, show_quota
 from imgsvc.web.readiness import Readiness
-from imgsvc.web.routes import add_routes
+from imgsvc.web.routes import ACTIONS, add_routes
 
 INSPECTORS = 2
 """Image processes that look at new requests: a heavy one must not hold up all others."""
@@ -238,6 +239,7 @@ def _application(
         tokens=opened.tokens,
         limiter=RequestLimiter(opened.backend.request_rates, opened.clients),
     )
+    app.middlewares.append(auditing(opened.backend.audit, ACTIONS))
     app.middlewares.append(guarding(guard))
     app.on_response_prepare.append(set_headers)
     app.on_response_prepare.append(show_quota)
@@ -292,6 +294,7 @@ async def _upkeep(settings: Settings, opened: _Opened) -> None:
         blobs=opened.blobs,
         spool=opened.spool,
         retention=timedelta(seconds=settings.backend.retention),
+        audit_retention=timedelta(seconds=settings.backend.audit_retention),
     )
     await upkeep.run()
 

@@ -1,8 +1,9 @@
 """Logging: one JSON line an event on stdout, readable lines on a terminal.
 
 Events are stable names with fields (``job_finished``), never sentences. What is bound
-with ``structlog.contextvars`` (job_id, request_id) is on every line of that task, and
-the lines of libraries that use the standard library's logging take the same way out.
+with ``structlog.contextvars`` (client, job_id, request_id) is on every line of that task,
+and the lines of libraries that use the standard library's logging take the same way out.
+The audit log can have a file of its own.
 
 An exception is written as its type and the functions it passed through. The text of
 foreign exceptions and source paths are left out, because they may hold a caller's
@@ -15,7 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
@@ -24,9 +25,13 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from imgsvc.audit_file import AuditFile
 from imgsvc.errors import ImgsvcError, describe
 
 REDACTED = "[redacted]"
+
+AUDIT_LOGGER = "imgsvc.audit"
+"""The logger of the audit log."""
 
 _MAX_TEXT = 10_000  # characters of one value
 _MAX_ITEMS = 1_000  # entries of one list or table
@@ -47,6 +52,13 @@ class LogsConfig(BaseModel):
     )
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto` is `console` on a terminal and `json` everywhere else."
+    )
+    audit_file: Path | None = Field(
+        None,
+        description=(
+            "File to which the audit log is appended, as JSON and whatever `logs.level` is; opened"
+            " anew when it was moved. Unset, its lines stand among the others."
+        ),
     )
 
 
@@ -82,22 +94,35 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+    cleaner = _Cleaner(secrets)
+
+    def formatter(*renderers: Processor) -> logging.Formatter:
+        return structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_keep_first_line, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _Cleaner(secrets),
+                cleaner,
                 *renderers,
             ],
         )
-    )
+
+    handler = _Handler(stream)
+    handler.setFormatter(formatter(*renderers))
     root = logging.getLogger()
     root.handlers = [handler]
     # Libraries speak up from warning on: below that they print headers and payloads.
     root.setLevel(logging.WARNING if config.level in {"debug", "info"} else config.level.upper())
     logging.getLogger("imgsvc").setLevel(config.level.upper())
+    audit = logging.getLogger(AUDIT_LOGGER)
+    for former in audit.handlers:
+        former.close()
+    if config.audit_file is None:
+        audit.handlers, audit.propagate, level = [], True, logging.NOTSET
+    else:
+        file = AuditFile(config.audit_file, instead=handler)
+        file.setFormatter(formatter(_render_json))
+        audit.handlers, audit.propagate, level = [file], False, logging.INFO
+    audit.setLevel(level)
     warnings.formatwarning = _format_warning
     logging.captureWarnings(capture=True)
 

@@ -1,16 +1,18 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cli.commands import Command, Done
 from imgsvc.cli import main
+from standins.logs import logging_of_our_own
 
 
 @pytest.fixture
 def command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Command:
-    """Return a function that runs a command in an empty folder, with an event loop of its own.
+) -> Iterator[Command]:
+    """Yield a function that runs a command in an empty folder, with an event loop of its own.
 
     It does so in this process: another one would take seconds to start.
     """
@@ -22,4 +24,5 @@ def command(
         out, err = capsys.readouterr()
         return Done(code=ended.value.code, out=out, err=err)
 
-    return run
+    with logging_of_our_own():  # some commands configure it
+        yield run

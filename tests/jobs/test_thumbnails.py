@@ -40,7 +40,7 @@ class Shown:
 
     def order(self, content: bytes = BIG) -> ThumbnailOrder:
         partial = PartialImage(index=0, read=lambda: content)
-        return ThumbnailOrder(partial=partial, job_id=JOB_ID, show=self.show)
+        return ThumbnailOrder(partial=partial, job_id=JOB_ID, client="ann", show=self.show)
 
     def show(self, thumbnail: EncodedThumbnail) -> None:
         self.thumbnails.append(thumbnail)
@@ -115,7 +115,7 @@ async def test_what_fails_is_logged_and_the_next_one_is_made(
         "NotAnImage",
         "ProviderBadAnswer",
     ]
-    assert {line["job_id"] for line in failures} == {JOB_ID}
+    assert {(line["job_id"], line["client"]) for line in failures} == {(JOB_ID, "ann")}
 
 
 async def test_a_process_that_dies_is_replaced(blobs: BlobFolder, logs: list[EventDict]) -> None:
@@ -156,7 +156,11 @@ async def test_an_order_that_is_no_longer_wanted_is_not_even_begun(blobs: BlobFo
 
     shown = Shown()
     unwanted = ThumbnailOrder(
-        partial=PartialImage(index=0, read=read), job_id=JOB_ID, show=shown.show, is_settled=True
+        partial=PartialImage(index=0, read=read),
+        job_id=JOB_ID,
+        client="ann",
+        show=shown.show,
+        is_settled=True,
     )
     async with working(blobs) as thumbnailer:
         thumbnailer.place(unwanted)

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from imgsvc.errors import DiskRefuses, JobNotFound
 from imgsvc.jobs import BlobFolder, JobBackend, Spool, Upkeep, open_blobs, upkeep
+from imgsvc.jobs.audit import Action, Actor, AuditEntry, AuditFilter
 from imgsvc.jobs.backend import Frozen
 from imgsvc.jobs.ledger import Grouping, Limits, UsageFilter
 from imgsvc.jobs.models import (
@@ -29,6 +30,7 @@ from jobs.calls import new_call
 from jobs.parts import CALLBACK_URL, files, image_spec, stored
 
 RETENTION = timedelta(days=7)
+AUDIT_RETENTION = timedelta(days=365)
 LATER = RETENTION + timedelta(hours=1)
 
 
@@ -97,6 +99,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
             blobs=blobs,
             spool=Spool(blobs=blobs, record=lambda: 0, limit=1000),
             retention=RETENTION,
+            audit_retention=AUDIT_RETENTION,
             now=clock,
         )
         yield House(backend=backend, blobs=blobs, clock=clock, upkeep=keeper)
@@ -329,3 +332,13 @@ async def test_what_a_day_has_cost_is_forgotten_after_400_days(house: House) -> 
     house.clock.move_on(timedelta(days=1))
     await house.upkeep.tidy()
     assert not (await house.backend.ledger.usage(wanted)).rows
+
+
+async def test_rows_of_the_audit_log_go_when_their_own_retention_has_passed(house: House) -> None:
+    audit = house.backend.audit
+    actor = Actor(name="ann", proof="none")
+    await audit.append(AuditEntry(actor=actor, action=Action.JOB_SUBMIT, target=None))
+    for after, left in ((AUDIT_RETENTION - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
+        house.clock.move_on(after)
+        await house.upkeep.tidy()
+        assert len(await audit.page(AuditFilter(), before=None, limit=10)) == left

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from imgsvc.logs import LogsConfig, configure_logging
+from imgsvc.logs import AUDIT_LOGGER, LogsConfig, configure_logging
 
 
 class Lines:
@@ -48,6 +48,7 @@ def configure(*, secrets: tuple[str, ...] = (), **config: Any) -> Lines:
 def logging_of_our_own() -> Iterator[Configure]:
     """Yield `configure`; in the end pytest gets its handlers back."""
     root, ours = logging.getLogger(), logging.getLogger("imgsvc")
+    audit = logging.getLogger(AUDIT_LOGGER)
     handlers, levels, form = root.handlers, (root.level, ours.level), warnings.formatwarning
     numbers = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
     names = [logging.getLevelName(number) for number in numbers]
@@ -60,6 +61,10 @@ def logging_of_our_own() -> Iterator[Configure]:
         root.handlers = handlers
         root.setLevel(levels[0])
         ours.setLevel(levels[1])
+        for file in audit.handlers:
+            file.close()
+        audit.handlers, audit.propagate = [], True
+        audit.setLevel(logging.NOTSET)
         for number, name in zip(numbers, names, strict=True):
             logging.addLevelName(number, name)
         warnings.formatwarning = form

@@ -17,6 +17,7 @@ class Record:
 
     jobs: dict[str, Job]
     events: dict[str, list[JobEvent]]
+    submitted: list[str]  # ids of jobs, by the audit log
 
     @property
     def unsettled(self) -> set[str]:
@@ -34,7 +35,7 @@ def read_record(data_dir: Path) -> Record:
         try:
             assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                return Record(jobs={}, events={})  # its tables were not on disk yet
+                return Record(jobs={}, events={}, submitted=[])  # its tables were not on disk yet
             jobs = {row["id"]: to_job(row) for row in connection.execute("SELECT * FROM jobs")}
             events = {
                 job.id: [
@@ -45,6 +46,12 @@ def read_record(data_dir: Path) -> Record:
                 ]
                 for job in jobs.values()
             }
+            submitted = [
+                row["target"]
+                for row in connection.execute(
+                    "SELECT target FROM audit WHERE action = 'job.submit' ORDER BY number"
+                )
+            ]
             blobs = [row["key"] for row in connection.execute("SELECT key FROM blobs")]
         finally:
             connection.close()
@@ -55,4 +62,4 @@ def read_record(data_dir: Path) -> Record:
             assert json.loads(body)["job_id"] == job.id
     missing = [key for key in blobs if not (data_dir / "spool" / "blobs" / key).exists()]
     assert missing == []
-    return Record(jobs=jobs, events=events)
+    return Record(jobs=jobs, events=events, submitted=submitted)

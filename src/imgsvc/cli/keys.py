@@ -1,5 +1,7 @@
 """`imgsvc keys`: the keys with which callers prove who they are."""
 
+import os
+import pwd
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Coroutine, Mapping
@@ -8,36 +10,39 @@ from typing import Any
 
 from imgsvc.cli.tables import plain, table
 from imgsvc.config import load_settings
-from imgsvc.jobs.api_keys import ApiKey, ApiKeys
-from imgsvc.web.auth.api_keys import new_key
+from imgsvc.errors import ApiKeyNotFound, ApiKeyRevoked
+from imgsvc.jobs.audit import Actor
+from imgsvc.logs import configure_logging
+from imgsvc.web.auth.key_ring import KeyRing, key_state
 from imgsvc.web.auth.roles import Role
 
-Command = Callable[[ApiKeys, Namespace], Coroutine[Any, Any, int]]
+Command = Callable[[KeyRing, Namespace], Coroutine[Any, Any, int]]
 """Does what the options say, and returns the exit code."""
 
 
 async def run(command: Command, arguments: Namespace) -> int:
     """Run a command on the data folder of the configuration; raise ConfigurationError."""
     settings = load_settings(arguments.config)
+    # Standard output is for the key. On the terminal nobody needs the line of the audit log.
+    quiet = settings.logs.model_copy(update={"level": "warning"})
+    configure_logging(quiet, stream=sys.stderr)
     async with settings.backend.open_api_keys(settings.data_dir) as keys:
-        return await command(keys, arguments)
+        return await command(KeyRing(keys), arguments)
 
 
-async def create(keys: ApiKeys, arguments: Namespace) -> int:
+async def create(keys: KeyRing, arguments: Namespace) -> int:
     """Make a key, and print it."""
-    while True:
-        kept, key = new_key(
-            arguments.client,
-            [Role(name) for name in arguments.roles],
-            expires_at=_from_now(arguments.expires),
-        )
-        if await keys.add(kept):  # else the id is taken, by one chance in 10 to the 15th
-            break
-    _hand_over(key)
+    made = await keys.create(
+        arguments.client,
+        [Role(name) for name in arguments.roles],
+        expires_at=_from_now(arguments.expires),
+        by=_operator(),
+    )
+    _hand_over(made.text)
     return 0
 
 
-async def list_keys(keys: ApiKeys, _arguments: Namespace) -> int:
+async def list_keys(keys: KeyRing, _arguments: Namespace) -> int:
     """Print a line a key."""
     titles = ("KEY", "CLIENT", "ROLES", "STATE", "CREATED", "EXPIRES", "LAST USED")
     now = datetime.now(UTC)
@@ -46,7 +51,7 @@ async def list_keys(keys: ApiKeys, _arguments: Namespace) -> int:
             key.id,
             key.client,
             ",".join(sorted(key.roles)),
-            _state(key, now),
+            key_state(key, now),
             _time(key.created_at),
             _time(key.expires_at),
             _time(key.last_used_at),
@@ -57,32 +62,39 @@ async def list_keys(keys: ApiKeys, _arguments: Namespace) -> int:
     return 0
 
 
-async def revoke(keys: ApiKeys, arguments: Namespace) -> int:
+async def revoke(keys: KeyRing, arguments: Namespace) -> int:
     """End keys; return 1 if one of them is not known."""
     code = 0
     for key_id in arguments.key_ids:
-        if await keys.revoke(key_id, datetime.now(UTC)):
-            print(f"{plain(key_id)}  revoked", flush=True)
-        else:
+        try:
+            await keys.revoke(key_id, by=_operator())
+        except ApiKeyNotFound:
             _unknown(key_id)
             code = 1
+        else:
+            print(f"{plain(key_id)}  revoked", flush=True)
     return code
 
 
-async def rotate(keys: ApiKeys, arguments: Namespace) -> int:
+async def rotate(keys: KeyRing, arguments: Namespace) -> int:
     """Make a key of the same client and roles, and let the old one end after the overlap."""
-    old = await keys.find(arguments.key_id)
-    if old is None:
+    try:
+        made = await keys.rotate(
+            arguments.key_id,
+            overlap=arguments.overlap,
+            expires_at=_from_now(arguments.expires),
+            by=_operator(),
+        )
+    except ApiKeyNotFound:
         _unknown(arguments.key_id)
         return 1
-    until = datetime.now(UTC) + arguments.overlap
-    roles = [role for role in Role if role in old.roles]
-    kept, key = new_key(old.client, roles, expires_at=_from_now(arguments.expires))
-    if not await keys.replace(old.id, kept, until):
-        print(f"{old.id} is revoked: make a new key with `imgsvc keys create`.", file=sys.stderr)
+    except ApiKeyRevoked:
+        key_id = plain(arguments.key_id)
+        print(f"{key_id} is revoked: make a new key with `imgsvc keys create`.", file=sys.stderr)
         return 1
-    _hand_over(key)
-    print(f"The old one works until {_time(until)} at the latest.", file=sys.stderr)
+    _hand_over(made.text)
+    until = _time(_from_now(arguments.overlap))
+    print(f"The old one works until {until} at the latest.", file=sys.stderr)
     return 0
 
 
@@ -107,10 +119,13 @@ def _from_now(span: timedelta | None) -> datetime | None:
     return None if span is None else datetime.now(UTC) + span
 
 
-def _state(key: ApiKey, now: datetime) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    return "expired" if key.expires_at is not None and key.expires_at <= now else "valid"
+def _operator() -> Actor:
+    user = os.getuid()
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:  # in a container, say
+        name = str(user)
+    return Actor(name=f"cli:{name}", proof="cli")
 
 
 def _time(time: datetime | None) -> str:

@@ -7,11 +7,10 @@ from datetime import timedelta
 
 from imgsvc.cli.options import add_config
 from imgsvc.cli.times import parse_span
+from imgsvc.web.auth.client_names import CLIENT_PATTERN
 
 ROLES = ("submit", "read", "operate", "admin")
 """The words of `web.auth.roles`, which would take a second to import for `--help`."""
-
-_CLIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 def add_keys_commands(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _client(text: str) -> str:
-    if _CLIENT.fullmatch(text) is None:
+    if re.fullmatch(CLIENT_PATTERN, text) is None:
         raise argparse.ArgumentTypeError(
             "takes 1 to 64 letters, digits and . _ @ -, the first a letter or digit"
         )

@@ -83,6 +83,9 @@
     │   ├── InvalidObjectKey
     │   ├── StorageAccessDenied
     │   └── StorageUnreachable
+    ├── ApiKeyError                 a caller's key is not in the state for this (4xx)
+    │   ├── ApiKeyNotFound
+    │   └── ApiKeyRevoked
     ├── JobTimeout                  the job as a whole took too long
     ├── JobCancelled                the caller no longer wanted it
     ├── JobPoisoned                 it was begun too often without an end
@@ -143,6 +146,11 @@ from imgsvc.errors.jobs import (
     JobTimeout,
     PayloadLost,
     ResultGone,
+)
+from imgsvc.errors.keys import (
+    ApiKeyError,
+    ApiKeyNotFound,
+    ApiKeyRevoked,
 )
 from imgsvc.errors.limits import ClientLimitReached, NotAllowedForClient
 from imgsvc.errors.overload import (
@@ -217,6 +225,9 @@ from imgsvc.errors.storage import (
 
 __all__ = [
     "AccessError",
+    "ApiKeyError",
+    "ApiKeyNotFound",
+    "ApiKeyRevoked",
     "BodyAborted",
     "BodyTimeout",
     "BodyTooLarge",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from imgsvc.jobs.audit import Actor
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:
@@ -25,9 +27,12 @@ class ApiKey:
 
 
 class ApiKeys(Protocol):
-    """Keeps keys durably. All methods raise DiskRefuses while the disk takes nothing."""
+    """Keeps keys durably. All methods raise DiskRefuses while the disk takes nothing.
 
-    async def add(self, key: ApiKey) -> bool:
+    `by` is who has something done, as in `JobBackend`.
+    """
+
+    async def add(self, key: ApiKey, *, by: Actor | None = None) -> bool:
         """Keep a new key; return False, and change nothing, if there is one with its id."""
         ...
 
@@ -39,11 +44,13 @@ class ApiKeys(Protocol):
         """Return all keys, the oldest first."""
         ...
 
-    async def revoke(self, key_id: str, at: datetime) -> bool:
+    async def revoke(self, key_id: str, at: datetime, *, by: Actor | None = None) -> bool:
         """End a key for good; return whether there is one. The first time stays."""
         ...
 
-    async def replace(self, key_id: str, successor: ApiKey, until: datetime) -> bool:
+    async def replace(
+        self, key_id: str, successor: ApiKey, until: datetime, *, by: Actor | None = None
+    ) -> bool:
         """Keep a new key, and let the old one end at `until`, if it does not end before.
 
         Return False, and change nothing, if there is no old one, it is revoked, or the new

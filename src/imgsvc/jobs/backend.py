@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from imgsvc.jobs.api_keys import ApiKeys
+from imgsvc.jobs.audit import Actor, Audit
 from imgsvc.jobs.items import Items
 from imgsvc.jobs.ledger import Ledger
 from imgsvc.jobs.models import (
@@ -87,6 +88,9 @@ class JobBackend(Protocol):
     What a method has returned from is on disk. Every move of a job is a compare-and-set
     on (id, state, attempt), by the table in `moves`; whoever loses the race is told so
     and discards its work. All raise DiskRefuses while the disk takes nothing.
+
+    `by` is who has something done: it goes into the audit log together with that. None is
+    nobody but the service itself.
     """
 
     @property
@@ -105,11 +109,16 @@ class JobBackend(Protocol):
         ...
 
     @property
+    def audit(self) -> Audit:
+        """Who did what."""
+        ...
+
+    @property
     def items(self) -> Items:
         """What becomes of the objects of batches."""
         ...
 
-    async def accept(self, new: NewJob) -> Accepted:
+    async def accept(self, new: NewJob, *, by: Actor | None = None) -> Accepted:
         """Record a new job, or find the one that the same client's key already stands for.
 
         A batch that is done again begins with the items of the former one, see `Items.open`.
@@ -147,7 +156,9 @@ class JobBackend(Protocol):
         """
         ...
 
-    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen | None) -> Job:
+    async def cancel(
+        self, job_id: str, outcome: Outcome, callback: Frozen | None, *, by: Actor | None = None
+    ) -> Job:
         """End a queued job with this outcome, or tell the worker of a running one to stop.
 
         Without a callback's body a queued job is left as it is. A batch that was begun
@@ -178,7 +189,7 @@ class JobBackend(Protocol):
         """
         ...
 
-    async def redeliver(self, job_id: str) -> Job:
+    async def redeliver(self, job_id: str, *, by: Actor | None = None) -> Job:
         """Make a settled callback due now, with the whole schedule ahead of it.
 
         Raises JobNotFound, or CallbackNotSettled if it is pending or there is none.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from imgsvc.errors import JobCancelled, JobFinished, JobNotRetryable, PayloadLost
+from imgsvc.jobs.audit import Actor
 from imgsvc.jobs.backend import JobBackend
 from imgsvc.jobs.blobs import BlobFolder
 from imgsvc.jobs.bodies import Ending, unfinished
@@ -56,7 +57,7 @@ class JobControl:
     storage: StorageConfig
     clients: Clients
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str, *, by: Actor | None = None) -> Job:
         """End a queued job, or tell the worker of a running one to stop; return it as it is then.
 
         A batch that goes on after a restart is ended by its next worker.
@@ -69,18 +70,18 @@ class JobControl:
         ending = unfinished(job, JobCancelled(), provider=provider, spent=job.spent)
         # Neither needs room on the disk, which may be full.
         if job.state is JobState.RUNNING or _was_begun(job):
-            job = await self.backend.cancel(job_id, ending.outcome, None)
+            job = await self.backend.cancel(job_id, ending.outcome, None, by=by)
         if job.state is JobState.QUEUED and not _was_begun(job):
-            job = await self._end_queued(job, ending)
+            job = await self._end_queued(job, ending, by)
         if job.finished_at is not None and job.state is not JobState.CANCELLED:
             raise JobFinished(job.state)
         log.info("job_cancel", job_id=job.id, state=job.state)
         return job
 
-    async def _end_queued(self, job: Job, ending: Ending) -> Job:
+    async def _end_queued(self, job: Job, ending: Ending, by: Actor | None) -> Job:
         frozen = await self.freezer.freeze(ending)
         try:
-            job = await self.backend.cancel(job.id, ending.outcome, frozen)
+            job = await self.backend.cancel(job.id, ending.outcome, frozen, by=by)
         except Exception:
             # Not when it is cut off: the job may have ended so already.
             await self.blobs.delete([frozen.body])
@@ -92,7 +93,7 @@ class JobControl:
             await self.blobs.delete(job.spec.blobs)
         return job
 
-    async def retry(self, job_id: str, *, request_id: str) -> Job:
+    async def retry(self, job_id: str, *, request_id: str, by: Actor | None = None) -> Job:
         """Do a job again as a new one of the same client, which refers to the old one.
 
         It is held to what its client may do now. Return the new one. Raises JobNotFound,
@@ -118,7 +119,7 @@ class JobControl:
             limits=limits.queue,
         )
         try:
-            accepted = await self.backend.accept(new)
+            accepted = await self.backend.accept(new, by=by)
         except Exception:
             await self.blobs.delete(spec.blobs)
             raise

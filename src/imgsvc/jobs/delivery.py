@@ -43,7 +43,7 @@ class CallbackDeliverer:
             number=number,
             signing_secrets=self.clients.of(job.client).signing_secrets,
         )
-        with bound_contextvars(job_id=job.id, request_id=job.request_id):
+        with bound_contextvars(job_id=job.id, request_id=job.request_id, client=job.client):
             began = datetime.now(UTC)
             with around(KillPoint.CALLBACK_SENT):
                 attempt = await self.sender.attempt(delivery)

@@ -48,7 +48,9 @@ class Story:
                 thumbnail_base64=pybase64.b64encode(thumbnail.content).decode(),
             )
 
-        self._order = ThumbnailOrder(partial=partial, job_id=self.job_id, show=show)
+        self._order = ThumbnailOrder(
+            partial=partial, job_id=self.job_id, client=self.account.job.client, show=show
+        )
         self.thumbnailer.place(self._order)
 
     def provider_called(self, call: ProviderCall) -> None:

@@ -27,6 +27,7 @@ class ThumbnailOrder:
 
     partial: PartialImage
     job_id: str
+    client: str
     show: Callable[[EncodedThumbnail], None]
     is_settled: bool = False  # shown, failed, or not wanted any more
 
@@ -56,7 +57,7 @@ class Thumbnailer:
     async def _fulfil(self, order: ThumbnailOrder, stack: AsyncExitStack) -> None:
         if order.is_settled:
             return
-        with bound_contextvars(job_id=order.job_id):
+        with bound_contextvars(job_id=order.job_id, client=order.client):
             try:
                 if self._pool is None:
                     opening = open_image_pool(self._config, processes=1)

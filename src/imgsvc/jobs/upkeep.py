@@ -30,6 +30,9 @@ events to remove: about 0.2 s."""
 USAGE_AGE = timedelta(days=400)
 """How long what was spent on a day is known: a year, and time to look back on it."""
 
+AUDIT_ROWS_AT_ONCE = 5_000
+"""Rows of the audit log removed in one transaction, about 20 ms."""
+
 BLOBS_AT_ONCE = 500
 """Blobs looked at in one go."""
 
@@ -60,6 +63,7 @@ class Upkeep:
     blobs: BlobFolder
     spool: Spool
     retention: timedelta
+    audit_retention: timedelta
     now: Callable[[], datetime] = utc_now
 
     async def run(self) -> None:
@@ -76,7 +80,7 @@ class Upkeep:
             await asyncio.sleep(INTERVAL)
 
     async def tidy(self) -> None:
-        """Forget what is old, jobs and the cost of days and requests, and remove orphans.
+        """Forget what is old, in the audit log and the costs too; remove blobs that have no job.
 
         Raises DiskRefuses.
 
@@ -87,6 +91,7 @@ class Upkeep:
         await self._forget(horizons.jobs)
         await self.backend.ledger.forget_days((self.now() - USAGE_AGE).date())
         await self.backend.request_rates.forget(before=time_ns())
+        await self._forget_audit(self.now() - self.audit_retention)
         await self._sweep(horizons.orphans)
 
     async def _forget(self, before: datetime) -> None:
@@ -97,6 +102,14 @@ class Upkeep:
             blobs += len(keys)
         if blobs:
             log.info("old_jobs_forgotten", ended_before=f"{before:%FT%TZ}", blobs=blobs)
+
+    async def _forget_audit(self, before: datetime) -> None:
+        rows = 0
+        forget = self.backend.audit.forget
+        while portion := await forget(before=before, limit=AUDIT_ROWS_AT_ONCE):
+            rows += portion
+        if rows:
+            log.info("old_audit_rows_forgotten", before=f"{before:%FT%TZ}", rows=rows)
 
     async def _sweep(self, before: datetime) -> None:
         orphans = 0

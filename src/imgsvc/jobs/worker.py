@@ -88,7 +88,7 @@ class JobRunner:
         if claim is None:
             return
         job = claim.job
-        with bound_contextvars(job_id=job.id, request_id=job.request_id):
+        with bound_contextvars(job_id=job.id, request_id=job.request_id, client=job.client):
             started = monotonic()
             log.info("job_started", kind=job.spec.kind, attempt=job.attempt)
             account = JobAccount(

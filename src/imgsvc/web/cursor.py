@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, of jobs or of a batch's items.
+"""Cursors: where the next page of a list begins, of jobs, a batch's items or audit rows.
 
     base64url(number, 8 bytes, big-endian + the first 16 bytes of HMAC-SHA256)
 
@@ -13,10 +13,11 @@ import json
 import re
 
 from imgsvc.errors import InvalidCursor
+from imgsvc.jobs.audit import AuditFilter
 from imgsvc.jobs.items import ItemFilter
 from imgsvc.jobs.models import JobFilter
 
-Wanted = JobFilter | ItemFilter
+Wanted = JobFilter | ItemFilter | AuditFilter
 """Which rows a list shows."""
 
 _NUMBER_BYTES = 8
@@ -55,4 +56,7 @@ def _filters(wanted: Wanted) -> list[str | float | None]:
     if isinstance(wanted, ItemFilter):
         return [wanted.job_id, wanted.state]
     since = None if wanted.since is None else wanted.since.timestamp()
+    if isinstance(wanted, AuditFilter):
+        until = None if wanted.until is None else wanted.until.timestamp()
+        return ["audit", wanted.actor, wanted.action, wanted.target, since, until]
     return [wanted.state, wanted.kind, wanted.callback, since, wanted.client]

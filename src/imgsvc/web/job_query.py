@@ -1,4 +1,4 @@
-"""The queries of the list of jobs, and of that of a batch's items."""
+"""The queries of lists: of jobs, of a batch's items, of the audit log."""
 
 import re
 from datetime import UTC, datetime
@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from multidict import MultiMapping
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from imgsvc.jobs.audit import Action, AuditFilter
 from imgsvc.jobs.items import ItemState
 from imgsvc.jobs.models import CallbackState, JobFilter, JobKind, JobState
 from imgsvc.web.validation import explain, wrong_field
@@ -58,7 +59,32 @@ class ItemQuery(BaseModel):
     cursor: str | None = None
 
 
-Query = TypeVar("Query", JobQuery, ItemQuery)
+class AuditQuery(BaseModel):
+    """Which rows of the audit log to list, and from where on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    actor: str | None = Field(None, min_length=1, max_length=200)
+    action: Action | None = None
+    target: str | None = Field(None, min_length=1, max_length=100)
+    since: Annotated[datetime, BeforeValidator(_time)] | None = None
+    until: Annotated[datetime, BeforeValidator(_time)] | None = None
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    cursor: str | None = None
+
+    @property
+    def wanted(self) -> AuditFilter:
+        """Which rows."""
+        return AuditFilter(
+            actor=self.actor,
+            action=self.action,
+            target=self.target,
+            since=self.since,
+            until=self.until,
+        )
+
+
+Query = TypeVar("Query", JobQuery, ItemQuery, AuditQuery)
 
 
 def parse_query(schema: type[Query], query: MultiMapping[str]) -> Query:

@@ -13,6 +13,7 @@ from imgsvc.jobs import JobBackend
 from imgsvc.jobs.items import ItemFilter
 from imgsvc.jobs.models import BatchSpec, Job, JobState
 from imgsvc.web.answers import AcceptedResponse, json_response
+from imgsvc.web.auditing import actor_of
 from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.item_view import items_view
 from imgsvc.web.job_query import ItemQuery, JobQuery, parse_query
@@ -77,7 +78,7 @@ async def cancel_job(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     wanted = (await visible_job(request)).id
     with context.backend.watch(wanted) as happened:
-        job = await context.control.cancel(wanted)
+        job = await context.control.cancel(wanted, by=actor_of(request))
         with suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_WAIT):
                 job = await _wait_for_end(context.backend, job, happened)
@@ -92,7 +93,7 @@ async def retry_job(request: web.Request) -> web.Response:
     context.readiness.check()
     context.spool.check()
     old = (await visible_job(request)).id
-    job = await context.control.retry(old, request_id=request[REQUEST_ID])
+    job = await context.control.retry(old, request_id=request[REQUEST_ID], by=actor_of(request))
     return AcceptedResponse(
         {"accepted": True, "job_id": job.id, "retry_of": old},
         headers={"Location": f"/jobs/{job.id}"},
@@ -102,7 +103,8 @@ async def retry_job(request: web.Request) -> web.Response:
 async def redeliver_callback(request: web.Request) -> web.Response:
     """Send a settled callback again."""
     context = request.app[CONTEXT]
-    job = await context.backend.redeliver((await visible_job(request)).id)
+    wanted = (await visible_job(request)).id
+    job = await context.backend.redeliver(wanted, by=actor_of(request))
     return json_response(await _view(context, job), status=202)
 
 

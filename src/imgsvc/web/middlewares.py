@@ -7,7 +7,7 @@ from time import monotonic
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from imgsvc.errors import ImgsvcError, MalformedRequest
 from imgsvc.web.framing import framing
@@ -26,12 +26,18 @@ _QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 @web.middleware
 async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take the caller's X-Request-Id or make one, and bind it to every log line."""
+    """Take the caller's X-Request-Id or make one, and bind it to every log line.
+
+    So is the client, once the guard knows it.
+    """
     given = request.headers.get(HEADER, "")
     chosen = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
     request[REQUEST_ID] = chosen
     with bound_contextvars(request_id=chosen):
-        return await handler(request)
+        try:
+            return await handler(request)
+        finally:
+            unbind_contextvars("client")  # the connection's next request has the same context
 
 
 @web.middleware

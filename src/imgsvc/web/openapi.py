@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from imgsvc import __version__
 from imgsvc.errors import ConfigurationError
 from imgsvc.web.auth.rules import Rules
+from imgsvc.web.openapi_admin import ADMIN_ANSWERS, admin_paths
 from imgsvc.web.openapi_browsers import browser_paths
 from imgsvc.web.openapi_everywhere import everywhere
 from imgsvc.web.openapi_jobs import AGENT_JOB_ANSWERS, JOB_ANSWERS, job_paths
@@ -14,6 +15,9 @@ from imgsvc.web.openapi_security import protected
 from imgsvc.web.openapi_service import SERVICE_ANSWERS, service_paths
 from imgsvc.web.openapi_tools import PREVIEWS, TOOLS
 from imgsvc.web.schemas import Accepted, Problem
+
+_ANSWERS = (*PREVIEWS, *JOB_ANSWERS, *SERVICE_ANSWERS, *ADMIN_ANSWERS)
+"""Those that are in the full document alone."""
 
 _EXPECTED = (
     "give an absolute http or https URL without variables, query and slash at its end,"
@@ -34,7 +38,7 @@ def document(server_url: str, *, full: bool = False, rules: Rules | None = None)
     paths = {tool.path: {"post": tool.operation(full=full)} for tool in TOOLS}
     paths |= job_paths(full=full)
     if full:
-        paths = everywhere(paths | service_paths() | browser_paths())
+        paths = everywhere(paths | service_paths() | admin_paths() | browser_paths())
     plain = {
         "openapi": "3.0.3",
         "info": {
@@ -58,7 +62,7 @@ def document(server_url: str, *, full: bool = False, rules: Rules | None = None)
                     Accepted,
                     Problem,
                     *(tool.callback for tool in TOOLS),
-                    *((*PREVIEWS, *JOB_ANSWERS, *SERVICE_ANSWERS) if full else AGENT_JOB_ANSWERS),
+                    *(_ANSWERS if full else AGENT_JOB_ANSWERS),
                 ],
             )
         },

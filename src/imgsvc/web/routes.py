@@ -3,7 +3,9 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from imgsvc.web import docs_page, events, handlers, jobs, submit, usage
+from imgsvc.jobs.audit import Action
+from imgsvc.web import audit_log, docs_page, events, handlers, jobs, submit, usage
+from imgsvc.web.auditing import Actions
 from imgsvc.web.auth.config import AuthConfig
 from imgsvc.web.auth.rules import (
     ADMIN,
@@ -50,11 +52,29 @@ ROUTES: list[tuple[web.RouteDef, Rule]] = [
     (web.get("/health/ready", handlers.ready), PUBLIC),
     (web.get("/metrics", handlers.metrics), OPERATE),
     (web.get("/cos/config", handlers.cos_config), ADMIN),
+    # For admins
+    (web.get("/audit", audit_log.list_rows), ADMIN),
     # The interface, for machines and for people
     (web.get("/", handlers.front_page), PUBLIC),
     (web.get("/openapi.json", handlers.openapi_document), PUBLIC),
     *((route, PUBLIC) for route in docs_page.routes()),
 ]
+
+ACTIONS: Actions = {
+    ("POST", "/process-image-async-b64"): Action.JOB_SUBMIT,
+    ("POST", "/process-image-async"): Action.JOB_SUBMIT,
+    ("POST", "/batch-process-images"): Action.JOB_SUBMIT,
+    ("GET", "/jobs/{job_id}"): Action.JOB_READ,
+    ("GET", "/jobs/{job_id}/events"): Action.JOB_READ,
+    ("GET", "/jobs/{job_id}/result"): Action.JOB_READ,
+    ("GET", "/jobs/{job_id}/items"): Action.JOB_READ,
+    ("POST", "/jobs/{job_id}/cancel"): Action.JOB_CANCEL,
+    ("POST", "/jobs/{job_id}/retry"): Action.JOB_RETRY,
+    ("POST", "/jobs/{job_id}/callback/redeliver"): Action.CALLBACK_REDELIVER,
+    ("GET", "/cos/config"): Action.CONFIG_READ,
+    ("GET", "/audit"): Action.AUDIT_READ,
+}
+"""What the audit log calls a request to a path."""
 
 METRICS = ("GET", "/metrics")
 

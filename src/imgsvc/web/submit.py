@@ -10,6 +10,7 @@ from imgsvc.errors import DiskRefuses, MissingCallbackUrl, ShuttingDown
 from imgsvc.jobs.models import Job, JobKind, NewJob
 from imgsvc.killpoints import KillPoint, around
 from imgsvc.web.answers import AcceptedResponse
+from imgsvc.web.auditing import actor_of
 from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.idempotency import idempotency_key
 from imgsvc.web.intake import Order
@@ -95,7 +96,7 @@ class _Submission:
             limits=self.limits.queue,
         )
         with around(KillPoint.ACCEPT_COMMITTED):
-            accepted = await self.context.backend.accept(new)
+            accepted = await self.context.backend.accept(new, by=actor_of(self.request))
         job = accepted.job
         if accepted.is_new:
             log.info("job_accepted", job_id=job.id, kind=job.spec.kind)

@@ -36,6 +36,13 @@ class SqliteConfig(BaseModel):
             "Seconds that jobs which have ended are kept, with their events and callback bodies."
         ),
     )
+    audit_retention: float = Field(
+        365 * 24 * 3600,
+        gt=0,
+        le=100 * 365 * 24 * 3600,
+        allow_inf_nan=False,
+        description="Seconds that rows of the audit log are kept; before, none can be removed.",
+    )
     max_spool_bytes: int = Field(
         50 * 2**30,
         ge=1,

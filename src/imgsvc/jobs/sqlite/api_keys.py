@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imgsvc.jobs.api_keys import ApiKey
+from imgsvc.jobs.audit import Action, Actor
+from imgsvc.jobs.sqlite import audit
 from imgsvc.jobs.sqlite.rows import time_or_none
 from imgsvc.jobs.sqlite.writer import Database, Transaction
 
@@ -20,9 +22,16 @@ class SqliteApiKeys:
 
     database: Database
 
-    async def add(self, key: ApiKey) -> bool:
+    async def add(self, key: ApiKey, *, by: Actor | None = None) -> bool:
         """Keep a new key, unless its id is taken."""
-        return await self.database.call(lambda tx: add(tx, key))
+
+        def run(tx: Transaction) -> bool:
+            added = add(tx, key)
+            if added:
+                audit.note(tx, by, Action.KEY_CREATE, key.id, **_described(key))
+            return added
+
+        return await self.database.call(run)
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return the key with this id."""
@@ -42,19 +51,24 @@ class SqliteApiKeys:
 
         return await self.database.call(run)
 
-    async def revoke(self, key_id: str, at: datetime) -> bool:
+    async def revoke(self, key_id: str, at: datetime, *, by: Actor | None = None) -> bool:
         """End a key for good."""
 
         def run(tx: Transaction) -> bool:
-            done = tx.execute(
-                "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?",
+            row = tx.one(
+                "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+                " RETURNING client",
                 (at.timestamp(), key_id),
             )
-            return done.rowcount > 0
+            if row is not None:
+                audit.note(tx, by, Action.KEY_REVOKE, key_id, client=row["client"])
+            return tx.one("SELECT 1 FROM api_keys WHERE id = ?", (key_id,)) is not None
 
         return await self.database.call(run)
 
-    async def replace(self, key_id: str, successor: ApiKey, until: datetime) -> bool:
+    async def replace(
+        self, key_id: str, successor: ApiKey, until: datetime, *, by: Actor | None = None
+    ) -> bool:
         """Keep a new key, and let the old one end."""
 
         def run(tx: Transaction) -> bool:
@@ -66,6 +80,8 @@ class SqliteApiKeys:
                 "UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE id = ?",
                 (end, end, key_id),
             )
+            ends = {"successor": successor.id, "until": until.isoformat()}
+            audit.note(tx, by, Action.KEY_ROTATE, key_id, **_described(successor), **ends)
             return True
 
         return await self.database.call(run)
@@ -96,6 +112,12 @@ def add(tx: Transaction, key: ApiKey) -> bool:
         ),
     )
     return done.rowcount > 0
+
+
+def _described(key: ApiKey) -> dict[str, Any]:
+    """Return what a new key is for."""
+    expires = {} if key.expires_at is None else {"expires_at": key.expires_at.isoformat()}
+    return {"client": key.client, "roles": sorted(key.roles), **expires}
 
 
 def to_key(row: Any) -> ApiKey:

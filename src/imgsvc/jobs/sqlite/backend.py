@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from imgsvc.errors import DiskRefuses, QueueFull
+from imgsvc.jobs.audit import Actor
 from imgsvc.jobs.backend import (
     Accepted,
     BackendStats,
@@ -33,6 +34,7 @@ from imgsvc.jobs.models import (
 )
 from imgsvc.jobs.sqlite import changes, queries
 from imgsvc.jobs.sqlite.api_keys import SqliteApiKeys
+from imgsvc.jobs.sqlite.audit import SqliteAudit
 from imgsvc.jobs.sqlite.client_queues import check_room
 from imgsvc.jobs.sqlite.events import add_event
 from imgsvc.jobs.sqlite.hand_out import RETRY
@@ -56,6 +58,7 @@ class SqliteBackend:
         self.items = SqliteItems(database)
         self.api_keys = SqliteApiKeys(database)
         self.request_rates = SqliteRequestRates(database)
+        self.audit = SqliteAudit(database)
         self._database = database
         self._max_queued = max_queued
         self._arriving = 0  # jobs on their way to the disk
@@ -79,14 +82,14 @@ class SqliteBackend:
 
     # -- callers --------------------------------------------------------------------------
 
-    async def accept(self, new: NewJob) -> Accepted:
+    async def accept(self, new: NewJob, *, by: Actor | None = None) -> Accepted:
         """Record a new job, or find the one that its key stands for."""
         full = self._memory.stats.queued + self._arriving >= self._max_queued
         if full and new.idempotency_key is None:
             raise QueueFull
 
         def run(tx: Transaction) -> Accepted:
-            accepted = changes.accept(tx, new)
+            accepted = changes.accept(tx, new, by)
             if accepted.is_new:
                 if full:
                     raise QueueFull
@@ -114,21 +117,23 @@ class SqliteBackend:
         """Return a page of jobs, the newest first."""
         return await self._database.call(lambda tx: queries.list_jobs(tx, wanted, before, limit))
 
-    async def cancel(self, job_id: str, outcome: Outcome, callback: Frozen | None) -> Job:
+    async def cancel(
+        self, job_id: str, outcome: Outcome, callback: Frozen | None, *, by: Actor | None = None
+    ) -> Job:
         """End a queued job, or tell the worker of a running one to stop."""
 
         def run(tx: Transaction) -> Job:
-            job, ended = changes.cancel(tx, job_id, outcome, callback)
+            job, ended = changes.cancel(tx, job_id, outcome, callback, by)
             tx.on_commit(lambda: self._memory.cancelled(job, ended=ended))
             return job
 
         return await self._database.call(run)
 
-    async def redeliver(self, job_id: str) -> Job:
+    async def redeliver(self, job_id: str, *, by: Actor | None = None) -> Job:
         """Make a settled callback due now."""
 
         def run(tx: Transaction) -> Job:
-            job, former = changes.redeliver(tx, job_id)
+            job, former = changes.redeliver(tx, job_id, by)
             tx.on_commit(lambda: self._memory.callback_moved(job, former))
             return job
 

@@ -14,6 +14,7 @@ from typing import Any
 from yarl import URL
 
 from imgsvc.errors import CallbackNotSettled, IdempotencyKeyReused, JobNotFound
+from imgsvc.jobs.audit import Action, Actor
 from imgsvc.jobs.backend import Accepted, Frozen
 from imgsvc.jobs.models import (
     BatchSpec,
@@ -26,7 +27,7 @@ from imgsvc.jobs.models import (
     Outcome,
 )
 from imgsvc.jobs.moves import callback_sources, sources
-from imgsvc.jobs.sqlite import again, items
+from imgsvc.jobs.sqlite import again, audit, items
 from imgsvc.jobs.sqlite.client_queues import check_room
 from imgsvc.jobs.sqlite.events import add_event, next_number, now
 from imgsvc.jobs.sqlite.rows import dump_blob, dump_outcome, dump_spec, to_job
@@ -40,7 +41,7 @@ VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *
 """
 
 
-def accept(tx: Transaction, new: NewJob) -> Accepted:
+def accept(tx: Transaction, new: NewJob, by: Actor | None = None) -> Accepted:
     """Insert a job, or find the one that its idempotency key stands for."""
     if new.idempotency_key is not None:
         found = tx.one(
@@ -78,6 +79,10 @@ def accept(tx: Transaction, new: NewJob) -> Accepted:
     if job.retry_of is not None and isinstance(job.spec, BatchSpec):
         again.check_again(tx, job.retry_of, job.seq)
     add_event(tx, job.seq, EventType.QUEUED, {"retry_of": job.retry_of})
+    if job.retry_of is None:
+        audit.note(tx, by, Action.JOB_SUBMIT, job.id, client=job.client, kind=job.spec.kind)
+    else:
+        audit.note(tx, by, Action.JOB_RETRY, job.retry_of, client=job.client, job_id=job.id)
     return Accepted(job=job, is_new=True)
 
 
@@ -114,7 +119,7 @@ def finish(
 
 
 def cancel(
-    tx: Transaction, job_id: str, outcome: Outcome, callback: Frozen | None
+    tx: Transaction, job_id: str, outcome: Outcome, callback: Frozen | None, by: Actor | None
 ) -> tuple[Job, bool]:
     """End a queued job, or ask for the end of one in work; return whether it has just ended."""
     if callback is not None:
@@ -124,7 +129,9 @@ def cancel(
             (*_end(outcome, callback), job_id),
         )
         if row is not None:
-            return _ended(tx, row, outcome), True
+            job = _ended(tx, row, outcome)
+            audit.note(tx, by, Action.JOB_CANCEL, job.id, client=job.client)
+            return job, True
     row = tx.one(
         "UPDATE jobs SET cancel_requested = 1 WHERE id = ? AND NOT cancel_requested"
         f" AND (state = 'running' OR state = 'queued' AND {_HAS_OUTPUTS}) RETURNING *",
@@ -132,8 +139,10 @@ def cancel(
     )
     if row is None:
         return get(tx, job_id), False
-    add_event(tx, row["seq"], EventType.CANCEL_REQUESTED, {})
-    return to_job(row), False
+    job = to_job(row)
+    add_event(tx, job.seq, EventType.CANCEL_REQUESTED, {})
+    audit.note(tx, by, Action.JOB_CANCEL, job.id, client=job.client)
+    return job, False
 
 
 def put_back(tx: Transaction, *, orderly: bool, held: tuple[str, int] | None = None) -> list[Job]:
@@ -198,7 +207,7 @@ def record_delivery(
     return job
 
 
-def redeliver(tx: Transaction, job_id: str) -> tuple[Job, CallbackState]:
+def redeliver(tx: Transaction, job_id: str, by: Actor | None) -> tuple[Job, CallbackState]:
     """Make a settled callback due; return the job and how the callback stood before."""
     former = get(tx, job_id).callback_state
     if former not in {*callback_sources(CallbackState.PENDING)} - {CallbackState.NONE}:
@@ -214,6 +223,7 @@ def redeliver(tx: Transaction, job_id: str) -> tuple[Job, CallbackState]:
     )
     job = _job(row)
     add_event(tx, job.seq, EventType.CALLBACK_REDELIVERED, {})
+    audit.note(tx, by, Action.CALLBACK_REDELIVER, job.id, client=job.client)
     return job, former
 
 

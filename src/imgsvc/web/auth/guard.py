@@ -1,8 +1,10 @@
 """What stands before every handler: the route's rule, and the caller's proof."""
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDictProxy
+from structlog.contextvars import bind_contextvars
 
 from imgsvc.errors import (
     CredentialsAmbiguous,
@@ -10,6 +12,7 @@ from imgsvc.errors import (
     CredentialsMissing,
     RoleMissing,
 )
+from imgsvc.logs import AUDIT_LOGGER
 from imgsvc.web.auth.api_keys import PREFIX, KeyVerifier, parse
 from imgsvc.web.auth.principal import PRINCIPAL, Principal, Proof
 from imgsvc.web.auth.roles import Role
@@ -17,6 +20,8 @@ from imgsvc.web.auth.rules import Rules
 from imgsvc.web.auth.throttle import Throttle
 from imgsvc.web.auth.tokens import TokenVerifier
 from imgsvc.web.quota import QUOTA, RequestLimiter
+
+log = structlog.get_logger(AUDIT_LOGGER)
 
 KEY_HEADER = "X-API-Key"
 
@@ -45,7 +50,7 @@ class Guard:
         return self._keys is None and self._tokens is None
 
     async def admit(self, request: web.Request) -> None:
-        """Find out who calls, and note it on the request.
+        """Find out who calls, and note it on the request and its log lines.
 
         Raises an AccessError if the caller may not do this, or ClientLimitReached if not now.
         """
@@ -57,6 +62,8 @@ class Guard:
         if rule.is_public:
             return
         principal = await self._identify(request)
+        request[PRINCIPAL] = principal
+        bind_contextvars(client=principal.client)  # until the request's log lines end
         if self._limiter is not None:  # who has not the role has made a request, too
             quota = await self._limiter.take(principal.client)
             if quota is not None:
@@ -67,7 +74,6 @@ class Guard:
                 f"This takes the role {wanted}, which the key does not have. Ask the operator for"
                 " a key that has it."
             )
-        request[PRINCIPAL] = principal
 
     async def _identify(self, request: web.Request) -> Principal:
         if self.is_open:
@@ -77,7 +83,13 @@ class Guard:
         key = parse(credential)
         key_id = None if key is None else key.id
         async with self._throttle.trying(address, credential, key_id):
-            return await self._verify(credential)
+            try:
+                return await self._verify(credential)
+            except CredentialsInvalid as exc:
+                log.warning(
+                    "authentication_failed", address=address, key_id=key_id, reason=exc.message
+                )
+                raise
 
     async def _verify(self, credential: str) -> Principal:
         if self._keys is not None and (self._tokens is None or credential.startswith(PREFIX)):
