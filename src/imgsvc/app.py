@@ -12,6 +12,7 @@ from aiohttp import web
 
 from imgsvc.callbacks import CallbackSender, EgressPolicy, ProgressSender, open_session
 from imgsvc.config import Settings
+from imgsvc.config.view import shown
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.pool import open_image_pool
 from imgsvc.jobs import (
@@ -271,6 +272,7 @@ def _application(
         readiness=readiness,
         spool=opened.spool,
         metrics=make_registry(opened.backend, opened.spool, opened.router, opened.progress),
+        configuration=shown(settings),
     )
     return app
 

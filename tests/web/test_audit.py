@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from imgsvc.jobs.audit import Action
 from imgsvc.web.auditing import ROWS_A_MINUTE
 from imgsvc.web.auth.roles import Role
 from imgsvc.web.keys import CONTEXT
@@ -138,7 +139,7 @@ async def test_wrong_keys_are_told_to_the_stream_alone(service: Caller) -> None:
 @pytest.mark.parametrize("roles", [{Role.READ}, {Role.SUBMIT, Role.READ, Role.OPERATE}, set()])
 async def test_only_an_admin_reads_it(service: Caller, roles: set[Role]) -> None:
     key = await key_of(service, "ann", roles)
-    for path in ("/audit", "/cos/config"):
+    for path in ("/audit", "/config", "/keys"):
         status, problem, _ = await ask(service, "GET", path, {"X-API-Key": key})
         assert (status, problem["code"]) == (403, "role_missing")
         assert "rows" not in problem
@@ -152,12 +153,13 @@ async def test_an_admin_sees_the_rows_of_every_client_and_leaves_a_line_but_no_r
         lines = configure()
         found = await rows(service)
         key = await key_of(service, "root", [Role.ADMIN])
-        assert (await ask(service, "GET", "/cos/config", {"X-API-Key": key}))[0] == 200
+        for path in ("/keys", "/config", "/cos/config"):
+            assert (await ask(service, "GET", path, {"X-API-Key": key}))[0] == 200
         told = [line["action"] for line in lines.all() if line["event"] == "audit"]
     assert {"ann", "bob"} <= {row["actor"] for row in found}
-    assert told == ["audit.read", "config.read"]
+    assert told == ["audit.read", "key.list", "config.read", "config.read"]
     seen = {row["action"] for row in await rows(service) if row["outcome"] == "done"}
-    assert seen.isdisjoint({"audit.read", "config.read"})
+    assert seen.isdisjoint({"audit.read", "key.list", "config.read"})
 
 
 async def test_filters_choose_and_pages_go_on_where_the_last_one_ended(service: Caller) -> None:
@@ -217,6 +219,7 @@ async def test_every_route_that_changes_something_has_an_action(service: Caller)
     assert {route for route in closed if route[0] == "POST"} <= set(ACTIONS)
     assert {route for route in closed if "{job_id}" in route[1]} <= set(ACTIONS)
     assert set(ACTIONS) <= closed
+    assert set(ACTIONS.values()) == set(Action)
 
 
 async def test_no_prompt_url_or_secret_is_in_a_row_or_a_line(tmp_path: Path) -> None:
@@ -238,10 +241,14 @@ async def test_no_prompt_url_or_secret_is_in_a_row_or_a_line(tmp_path: Path) -> 
             me = {"X-API-Key": key}
             for path in ("cancel", "retry", "callback/redeliver"):
                 await ask(service, "POST", f"/jobs/{job_id}/{path}?x={canary}", me)
-            shown = str(await rows(service))
-            assert len(await rows(service, "&actor=ann")) == 4
+            made = {"client": "bob", "roles": ["read"]}
+            _, new, _ = await ask(service, "POST", "/keys", me, made)
+            _, newer, _ = await ask(service, "POST", f"/keys/{new['id']}/rotate", me)
+            await ask(service, "POST", f"/keys/{newer['id']}/revoke", me)
+            shown = str(await rows(service)) + str(await ask(service, "GET", "/config", me))
+            assert len(await rows(service, "&actor=ann")) == 7
     told = lines.text()
-    for secret in (canary, key.split("_", 2)[2]):
+    for secret in (canary, *(each.split("_", 2)[2] for each in (key, new["key"], newer["key"]))):
         assert secret not in shown
         assert secret not in told
 

@@ -85,7 +85,8 @@
     │   └── StorageUnreachable
     ├── ApiKeyError                 a caller's key is not in the state for this (4xx)
     │   ├── ApiKeyNotFound
-    │   └── ApiKeyRevoked
+    │   ├── ApiKeyRevoked
+    │   └── ApiKeysNotInForce
     ├── JobTimeout                  the job as a whole took too long
     ├── JobCancelled                the caller no longer wanted it
     ├── JobPoisoned                 it was begun too often without an end
@@ -151,6 +152,7 @@ from imgsvc.errors.keys import (
     ApiKeyError,
     ApiKeyNotFound,
     ApiKeyRevoked,
+    ApiKeysNotInForce,
 )
 from imgsvc.errors.limits import ClientLimitReached, NotAllowedForClient
 from imgsvc.errors.overload import (
@@ -228,6 +230,7 @@ __all__ = [
     "ApiKeyError",
     "ApiKeyNotFound",
     "ApiKeyRevoked",
+    "ApiKeysNotInForce",
     "BodyAborted",
     "BodyTimeout",
     "BodyTooLarge",

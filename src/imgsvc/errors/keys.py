@@ -24,3 +24,10 @@ class ApiKeyRevoked(ApiKeyError):
 
     code = "key_revoked"
     title = "Key revoked"
+
+
+class ApiKeysNotInForce(ApiKeyError):
+    """The server takes no API keys. Set auth.mode to "api_key" or "api_key,jwt" first."""
+
+    code = "keys_not_in_force"
+    title = "Keys not in force"

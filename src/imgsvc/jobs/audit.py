@@ -31,7 +31,8 @@ class Action(StrEnum):
     KEY_CREATE = "key.create"
     KEY_ROTATE = "key.rotate"
     KEY_REVOKE = "key.revoke"
-    CONFIG_READ = "config.read"  # if it was done, in the log stream alone; so is the last one
+    KEY_LIST = "key.list"  # if it was done, in the log stream alone; so are the last two
+    CONFIG_READ = "config.read"
     AUDIT_READ = "audit.read"
 
 

@@ -1,5 +1,6 @@
 """What is told to the audit log of requests that were refused, or that only look."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
@@ -10,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from imgsvc.errors import DiskRefuses, ImgsvcError
 from imgsvc.jobs.audit import Action, Actor, Audit, AuditEntry, tell
+from imgsvc.web.auth.api_keys import ID_PATTERN
 from imgsvc.web.auth.principal import PRINCIPAL, Proof
 from imgsvc.web.auth.throttle import CAPACITY, Failures
 from imgsvc.web.keys import REQUEST_ID
@@ -20,7 +22,7 @@ Actions = Mapping[tuple[str, str], Action]
 ROWS_A_MINUTE = 60
 """Refused actions of one client that become rows; the others are in the log stream alone."""
 
-_SEEN = frozenset({Action.CONFIG_READ, Action.AUDIT_READ})
+_SEEN = frozenset({Action.KEY_LIST, Action.CONFIG_READ, Action.AUDIT_READ})
 _MAY_NOT = frozenset({403, 404})
 _CANNOT = frozenset({403, 404, 409, 410})
 
@@ -85,4 +87,5 @@ def _target(request: web.Request) -> str | None:
     given = request.match_info.get("job_id", "")
     with suppress(ValueError):
         return str(UUID(given))
-    return None
+    key_id = request.match_info.get("key_id", "")
+    return key_id if re.fullmatch(ID_PATTERN, key_id) else None

@@ -34,7 +34,8 @@ _TIME = re.compile(
 )
 
 
-def _time(text: Any) -> datetime:
+def rfc3339(text: Any) -> datetime:
+    """Return the time that a text of RFC 3339 stands for; raise ValueError for all else."""
     try:
         if isinstance(text, str) and _TIME.fullmatch(text):
             return datetime.fromisoformat(text.upper())
@@ -89,7 +90,7 @@ class BatchRequest(ToolRequest):
         description="No images whose path below the folder fits one of these patterns.",
         examples=[["drafts/**"]],
     )
-    since: Annotated[datetime, BeforeValidator(_time)] | None = Field(
+    since: Annotated[datetime, BeforeValidator(rfc3339)] | None = Field(
         None,
         description=(
             "Only images modified at this time or later: RFC 3339, with the offset from UTC."

@@ -1,13 +1,24 @@
 """Receiving a request's body: to disk as it comes in, within limits of size and time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from aiohttp import HttpVersion11, web
 
-from imgsvc.errors import BodyAborted, BodyTimeout, BodyTooLarge, UnsupportedMediaType
+from imgsvc.errors import (
+    BodyAborted,
+    BodyTimeout,
+    BodyTooLarge,
+    UnsupportedMediaType,
+)
+from imgsvc.web.strict_json import check_controls, check_structure, read_json
+from imgsvc.web.validation import wrong_field
+
+SMALL = 16 * 1024
+"""Bytes of the largest body that is read in this process."""
 
 _CHUNK = 128 * 1024
 """Bytes that are collected before they are written: a hop to a thread costs time too."""
@@ -50,14 +61,43 @@ async def receive(
     """
     await _ask_for_body(request)
     with await asyncio.to_thread(path.open, "wb") as file:
-        try:
-            async with asyncio.timeout(timeout):
-                if await _copy(request, file, max_bytes, take) > max_bytes:
-                    raise _too_large(max_bytes)
-        except TimeoutError as exc:
-            raise BodyTimeout from exc
-        except ConnectionError as exc:
-            raise BodyAborted from exc
+        async with _arriving(timeout):
+            if await _copy(request, file, max_bytes, take) > max_bytes:
+                raise _too_large(max_bytes)
+
+
+async def read_small_object(request: web.Request, *, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - as above
+    """Return the fields of a small JSON body.
+
+    Raises UnsupportedMediaType, BodyTooLarge, BodyTimeout, BodyAborted, InvalidJson,
+    ControlCharacter, or InvalidRequest for what is no object.
+    """
+    check_head(request, max_bytes=SMALL)
+    await _ask_for_body(request)
+    data = bytearray()
+    async with _arriving(timeout):
+        async for chunk in request.content.iter_any():
+            data += chunk
+            if len(data) > SMALL:
+                raise _too_large(SMALL)
+    fields = read_json(bytes(data))
+    if not isinstance(fields, dict):
+        raise wrong_field("body", "must be a JSON object")
+    check_structure(fields, bytes(data))
+    check_controls(fields)
+    return fields
+
+
+@asynccontextmanager
+async def _arriving(timeout: float) -> AsyncIterator[None]:  # noqa: ASYNC109 - as above
+    """Say what has become of a body that does not arrive whole, or not in time."""
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError as exc:
+        raise BodyTimeout from exc
+    except ConnectionError as exc:
+        raise BodyAborted from exc
 
 
 async def _ask_for_body(request: web.Request) -> None:
@@ -68,7 +108,8 @@ async def _ask_for_body(request: web.Request) -> None:
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(
-        f"The request body has more than {max_bytes:,} bytes. Send a smaller image, or image_url."
+        f"The request body has more than {max_bytes:,} bytes. Send less: in place of a large image,"
+        " image_url."
     )
 
 

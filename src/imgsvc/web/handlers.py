@@ -86,6 +86,11 @@ async def cos_config(request: web.Request) -> web.Response:
     )
 
 
+async def config(request: web.Request) -> web.Response:
+    """Show the configuration in force; never a secret."""
+    return json_response(dict(request.app[CONTEXT].configuration))
+
+
 async def file(request: web.Request) -> web.StreamResponse:
     """Serve an object of the filesystem storage to whoever has a signed link."""
     storage = request.app[CONTEXT].storage

@@ -1,6 +1,8 @@
 """What handlers find in the application and in a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -34,6 +36,7 @@ class Context:
     readiness: Readiness
     spool: Spool
     metrics: CollectorRegistry
+    configuration: Mapping[str, Any]  # in force, as JSON has it; without secrets
 
 
 CONTEXT = web.AppKey("context", Context)

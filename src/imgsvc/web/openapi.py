@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from imgsvc import __version__
 from imgsvc.errors import ConfigurationError
 from imgsvc.web.auth.rules import Rules
-from imgsvc.web.openapi_admin import ADMIN_ANSWERS, admin_paths
+from imgsvc.web.openapi_admin import ADMIN_ANSWERS, ADMIN_REQUESTS, admin_paths
 from imgsvc.web.openapi_browsers import browser_paths
 from imgsvc.web.openapi_everywhere import everywhere
 from imgsvc.web.openapi_jobs import AGENT_JOB_ANSWERS, JOB_ANSWERS, job_paths
@@ -57,7 +57,10 @@ def document(server_url: str, *, full: bool = False, rules: Rules | None = None)
         "paths": paths,
         "components": {
             "schemas": component_schemas(
-                requests=[tool.request for tool in TOOLS],
+                requests=[
+                    *(tool.request for tool in TOOLS),
+                    *(ADMIN_REQUESTS if full else ()),
+                ],
                 answers=[
                     Accepted,
                     Problem,

@@ -1,21 +1,60 @@
-"""The operations for admins."""
+"""The operations for admins: keys of callers, the audit log, the configuration."""
 
 from typing import Any
 
 from pydantic import BaseModel
 
-from imgsvc.errors import DiskRefuses, InvalidCursor, InvalidRequest
+from imgsvc.errors import (
+    ApiKeyNotFound,
+    ApiKeyRevoked,
+    ApiKeysNotInForce,
+    BodyTimeout,
+    BodyTooLarge,
+    ControlCharacter,
+    DiskRefuses,
+    InvalidCursor,
+    InvalidJson,
+    InvalidRequest,
+    UnsupportedMediaType,
+)
 from imgsvc.jobs.audit import Action
 from imgsvc.web.audit_log import AuditPage
 from imgsvc.web.job_query import MAX_PAGE
-from imgsvc.web.openapi_parts import json_answer, problem_answers
+from imgsvc.web.key_admin import KeyList, KeyRequest, KeyView, NewKeyView, RotateRequest
+from imgsvc.web.openapi_parts import json_answer, json_content, problem_answers
 
-ADMIN_ANSWERS: tuple[type[BaseModel], ...] = (AuditPage,)
+ADMIN_REQUESTS: tuple[type[BaseModel], ...] = (KeyRequest, RotateRequest)
+ADMIN_ANSWERS: tuple[type[BaseModel], ...] = (AuditPage, KeyList, KeyView, NewKeyView)
+
+_BODY_REFUSALS = (
+    InvalidJson,
+    ControlCharacter,
+    BodyTimeout,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidRequest,
+)
+
+_KEY = {
+    "id": "k3v9x2m7qa",
+    "client": "shop",
+    "roles": ["submit", "read"],
+    "state": "valid",
+    "created_at": "2026-11-26T09:00:00Z",
+    "expires_at": "2027-11-26T00:00:00Z",
+}
+_NEW_KEY = _KEY | {"key": "imgsvc_k3v9x2m7qa_EXAMPLE-EXAMPLE-EXAMPLE-EXAMPLE-EXAMPLE-EXA"}
 
 
 def admin_paths() -> dict[str, Any]:
     """Return the paths that take the role admin."""
-    return {"/audit": {"get": _AUDIT}}
+    return {
+        "/config": {"get": _CONFIG},
+        "/audit": {"get": _AUDIT},
+        "/keys": {"get": _LIST_KEYS, "post": _CREATE_KEY},
+        "/keys/{key_id}/rotate": {"post": _ROTATE_KEY},
+        "/keys/{key_id}/revoke": {"post": _REVOKE_KEY},
+    }
 
 
 def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +68,19 @@ def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any
 
 
 _TIME = {"type": "string", "example": "2026-11-24T00:00:00Z"}
+
+_CONFIG = {
+    "operationId": "getConfig",
+    "summary": "See the configuration",
+    "description": "Shows every setting in force, under its name; secrets are `**********`.",
+    "tags": ["Administration"],
+    "responses": {
+        "200": {
+            "description": "The settings.",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    },
+}
 
 _AUDIT = {
     "operationId": "listAuditRows",
@@ -77,5 +129,87 @@ _AUDIT = {
             },
         ),
         **problem_answers(InvalidCursor, InvalidRequest, DiskRefuses),
+    },
+}
+
+_LIST_KEYS = {
+    "operationId": "listKeys",
+    "summary": "List the keys of callers",
+    "description": "Shows all keys, the oldest first, without their secrets.",
+    "tags": ["Administration"],
+    "responses": {
+        "200": json_answer("The keys.", KeyList, {"keys": [_KEY]}),
+        **problem_answers(DiskRefuses),
+    },
+}
+
+_KEY_ID = {
+    "name": "key_id",
+    "in": "path",
+    "required": True,
+    "description": "The id of the key, which is in the list.",
+    "schema": {"type": "string"},
+    "example": _KEY["id"],
+}
+
+_CREATE_KEY = {
+    "operationId": "createKey",
+    "summary": "Make a key",
+    "description": "Makes a key and shows it this once: only a digest of its secret is kept.",
+    "tags": ["Administration"],
+    "requestBody": {
+        "required": True,
+        "content": json_content(
+            KeyRequest,
+            {
+                "a year": (
+                    "A key for a year",
+                    {k: _KEY[k] for k in ("client", "roles", "expires_at")},
+                )
+            },
+        ),
+    },
+    "responses": {
+        "201": json_answer("The key.", NewKeyView, _NEW_KEY),
+        **problem_answers(*_BODY_REFUSALS, ApiKeysNotInForce, DiskRefuses),
+    },
+}
+
+_ROTATE_KEY = {
+    "operationId": "rotateKey",
+    "summary": "Replace a key",
+    "description": (
+        "Makes a key of the same client and roles and shows it this once; the old one works on for"
+        " a while. The body may be left out."
+    ),
+    "tags": ["Administration"],
+    "parameters": [_KEY_ID],
+    "requestBody": {
+        "required": False,
+        "content": json_content(
+            RotateRequest, {"an hour": ("Within an hour", {"overlap_seconds": 3600})}
+        ),
+    },
+    "responses": {
+        "201": json_answer("The new key.", NewKeyView, _NEW_KEY),
+        **problem_answers(
+            *_BODY_REFUSALS, ApiKeyNotFound, ApiKeyRevoked, ApiKeysNotInForce, DiskRefuses
+        ),
+    },
+}
+
+_REVOKE_KEY = {
+    "operationId": "revokeKey",
+    "summary": "End a key",
+    "description": "Ends a key at once and for good. One that is revoked stays so.",
+    "tags": ["Administration"],
+    "parameters": [_KEY_ID],
+    "responses": {
+        "200": json_answer(
+            "The key as it is now.",
+            KeyView,
+            _KEY | {"state": "revoked", "revoked_at": "2026-11-26T10:00:00Z"},
+        ),
+        **problem_answers(ApiKeyNotFound, ApiKeysNotInForce, DiskRefuses),
     },
 }

@@ -4,7 +4,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from imgsvc.jobs.audit import Action
-from imgsvc.web import audit_log, docs_page, events, handlers, jobs, submit, usage
+from imgsvc.web import audit_log, docs_page, events, handlers, jobs, key_admin, submit, usage
 from imgsvc.web.auditing import Actions
 from imgsvc.web.auth.config import AuthConfig
 from imgsvc.web.auth.rules import (
@@ -22,6 +22,9 @@ from imgsvc.web.body import wait_with_body
 
 JOB = "/jobs/{job_id:[^/]+}"
 """A job; what is no id finds its way to the handler too, which says so."""
+
+KEY = "/keys/{key_id:[^/]+}"
+"""A key of a caller."""
 
 
 def _tool(path: str, handler: Handler) -> tuple[web.RouteDef, Rule]:
@@ -53,7 +56,15 @@ ROUTES: list[tuple[web.RouteDef, Rule]] = [
     (web.get("/metrics", handlers.metrics), OPERATE),
     (web.get("/cos/config", handlers.cos_config), ADMIN),
     # For admins
+    (web.get("/config", handlers.config), ADMIN),
     (web.get("/audit", audit_log.list_rows), ADMIN),
+    (web.get("/keys", key_admin.list_keys), ADMIN),
+    (web.post("/keys", key_admin.create_key, expect_handler=wait_with_body), ADMIN),
+    (
+        web.post(f"{KEY}/rotate", key_admin.rotate_key, expect_handler=wait_with_body),
+        ADMIN,
+    ),
+    (web.post(f"{KEY}/revoke", key_admin.revoke_key), ADMIN),
     # The interface, for machines and for people
     (web.get("/", handlers.front_page), PUBLIC),
     (web.get("/openapi.json", handlers.openapi_document), PUBLIC),
@@ -72,7 +83,12 @@ ACTIONS: Actions = {
     ("POST", "/jobs/{job_id}/retry"): Action.JOB_RETRY,
     ("POST", "/jobs/{job_id}/callback/redeliver"): Action.CALLBACK_REDELIVER,
     ("GET", "/cos/config"): Action.CONFIG_READ,
+    ("GET", "/config"): Action.CONFIG_READ,
     ("GET", "/audit"): Action.AUDIT_READ,
+    ("GET", "/keys"): Action.KEY_LIST,
+    ("POST", "/keys"): Action.KEY_CREATE,
+    ("POST", "/keys/{key_id}/rotate"): Action.KEY_ROTATE,
+    ("POST", "/keys/{key_id}/revoke"): Action.KEY_REVOKE,
 }
 """What the audit log calls a request to a path."""
 

@@ -20,12 +20,13 @@ from imgsvc.web.auth.principal import Principal, Proof
 from imgsvc.web.auth.roles import Role
 
 PREFIX = "imgsvc_"
+ID_LENGTH = 10
+ID_PATTERN = rf"[a-z0-9]{{{ID_LENGTH}}}"
 USE_NOTED_EVERY = timedelta(minutes=1)
 
-_ID_LENGTH = 10
 _SECRET_BYTES = 32
 _ALPHABET = string.ascii_lowercase + string.digits
-_KEY = re.compile(rf"{PREFIX}([a-z0-9]{{{_ID_LENGTH}}})_([A-Za-z0-9_-]{{43}})")
+_KEY = re.compile(rf"{PREFIX}({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
 _NO_DIGEST = bytes(32)
 
 
@@ -47,7 +48,7 @@ def new_key(
     client: str, roles: Collection[Role], *, expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:
     """Make up a key; return what is kept of it, and the key itself, which nobody keeps."""
-    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH))
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(ID_LENGTH))
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     kept = ApiKey(
         id=key_id,

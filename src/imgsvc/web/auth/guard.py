@@ -49,6 +49,11 @@ class Guard:
         """Whether nobody has to prove who they are, and everybody may do everything."""
         return self._keys is None and self._tokens is None
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether callers may have an API key."""
+        return self._keys is not None
+
     async def admit(self, request: web.Request) -> None:
         """Find out who calls, and note it on the request and its log lines.
 
