@@ -1,4 +1,4 @@
-"""The command line: serve (default), openapi, check, demo, keys, jobs, callbacks and usage.
+"""The command line: serve (default), openapi, check, demo, keys, jobs, callbacks, usage and audit.
 
 Imports wait until a command needs them: image processes import the program that
 started them, and `--help` should be quick.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imgsvc import __version__
 from imgsvc.cli.options import (
+    add_audit_options,
     add_callbacks_commands,
     add_config,
     add_jobs_commands,
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
 
     usage = commands.add_parser("usage", help="see what a running server has spent on image APIs")
     add_usage_options(usage)
+
+    audit = commands.add_parser("audit", help="see who did what on a running server")
+    add_audit_options(audit)
     return parser
 
 

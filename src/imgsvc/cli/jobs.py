@@ -6,13 +6,14 @@ refuses goes to standard error.
 
 import sys
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import orjson
 
+from imgsvc.cli.audit import audit
 from imgsvc.cli.client import (
     Client,
     Refused,
@@ -22,11 +23,9 @@ from imgsvc.cli.client import (
     open_client,
     own_key,
 )
+from imgsvc.cli.pages import pages
 from imgsvc.cli.tables import Json, details, jobs_table, plain
 from imgsvc.cli.usage import usage
-
-PAGE = 100
-"""Jobs that are asked for at a time."""
 
 Command = Callable[[Client, Namespace], Coroutine[Any, Any, int]]
 """Does what the options say, and returns the exit code."""
@@ -56,8 +55,8 @@ async def list_jobs(client: Client, arguments: Namespace) -> int:
     query = {name: value for name, value in wanted.items() if value is not None}
     query |= _since(arguments)
     jobs: list[Json] = []
-    async with aclosing(_pages(client, query, limit=arguments.limit)) as pages:
-        async for page in pages:
+    async with aclosing(pages(client, "/jobs", "jobs", query, limit=arguments.limit)) as portions:
+        async for page in portions:
             jobs += page
     if arguments.as_json:
         for job in jobs:
@@ -110,8 +109,8 @@ async def redeliver(client: Client, arguments: Namespace) -> int:
     code = await tally.ask_for(arguments.job_ids)
     if arguments.dead:
         query = {"callback": "dead"} | _since(arguments)
-        async with aclosing(_pages(client, query)) as pages:
-            async for page in pages:
+        async with aclosing(pages(client, "/jobs", "jobs", query)) as portions:
+            async for page in portions:
                 code = await tally.ask_for([str(job.get("job_id")) for job in page])
     if not arguments.as_json:
         print(f"To be delivered again: {tally.done}. Refused: {tally.refused}.", flush=True)
@@ -125,6 +124,7 @@ COMMANDS: Mapping[str, Command] = {
     "jobs retry": retry,
     "callbacks redeliver": redeliver,
     "usage": usage,
+    "audit": audit,
 }
 
 
@@ -155,25 +155,6 @@ class _Tally:
             else:
                 print(f"{plain(job_id)}  {self.told(view)}", flush=True)
         return 1 if self.refused else 0
-
-
-async def _pages(
-    client: Client, query: Mapping[str, str], *, limit: int | None = None
-) -> AsyncGenerator[list[Json], None]:
-    """Yield all jobs that a list has, the newest first, or the first so many."""
-    cursor: dict[str, str] = {}
-    left = limit
-    while left is None or left > 0:
-        size = PAGE if left is None else min(PAGE, left)
-        answer = await client.get("/jobs", {**query, **cursor, "limit": str(size)})
-        jobs, following = answer.get("jobs"), answer.get("next_cursor")
-        if not isinstance(jobs, list):
-            raise client.stranger(200)
-        yield jobs
-        if not isinstance(following, str):
-            return
-        cursor = {"cursor": following}
-        left = None if left is None else left - len(jobs)
 
 
 def _since(arguments: Namespace) -> dict[str, str]:

@@ -73,12 +73,26 @@ def add_usage_options(parser: argparse.ArgumentParser) -> None:
     _talks(parser, "usage", json="JSON, for programs: one document")
 
 
-def _add_since(parser: argparse.ArgumentParser) -> None:
+def add_audit_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `imgsvc audit` can be asked for."""
+    parser.add_argument("--actor", metavar="CLIENT", help="only what this one did")
+    parser.add_argument("--action", metavar="ACTION", help="only this, like job.cancel")
+    parser.add_argument("--target", metavar="ID", help="only what was done to this job or key")
+    _add_since(parser, "only what was done since then")
+    parser.add_argument(
+        "--limit", type=_positive, default=50, metavar="N", help="at most so many (%(default)s)"
+    )
+    _talks(parser, "audit", json="JSON, for programs; one row a line")
+
+
+def _add_since(
+    parser: argparse.ArgumentParser, what: str = "only of jobs accepted since then"
+) -> None:
     parser.add_argument(
         "--since",
         type=_since,
         metavar="TIME",
-        help="only of jobs accepted since then: 2h or 3d ago, or a time like 2026-11-25T08:00",
+        help=f"{what}: 2h or 3d ago, or a time like 2026-11-25T08:00",
     )
 
 
