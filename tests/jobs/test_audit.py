@@ -272,6 +272,8 @@ async def test_pages_of_10_000_rows_are_whole_in_order_and_found_by_an_index(
             for place in (None, before):
                 plan = await database.call(partial(plan_of, wanted=wanted, before=place))
                 assert "USING INDEX audit_by_" in plan
+                if wanted.actor and wanted.action:  # each alone may have very many
+                    assert "audit_by_actor_and_action (actor=? AND action=? AND at" in plan
                 assert "TEMP B-TREE" not in plan
 
 

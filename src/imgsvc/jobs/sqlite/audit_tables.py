@@ -18,6 +18,7 @@ AUDIT_TABLES = (
     """,
     "CREATE INDEX audit_by_time ON audit (at)",
     "CREATE INDEX audit_by_actor ON audit (actor, at)",
+    "CREATE INDEX audit_by_actor_and_action ON audit (actor, action, at)",
     "CREATE INDEX audit_by_action ON audit (action, at)",
     "CREATE INDEX audit_by_target ON audit (target, at) WHERE target IS NOT NULL",
     "CREATE TABLE audit_horizon (at REAL NOT NULL)",  # one row: what is older may go
