@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from imgsvc.cli.tables import plain, table
-from imgsvc.config import load_settings
+from imgsvc.config import load_settings, secret_values
 from imgsvc.errors import ApiKeyNotFound, ApiKeyRevoked
 from imgsvc.jobs.audit import Actor
 from imgsvc.logs import configure_logging
@@ -25,7 +25,7 @@ async def run(command: Command, arguments: Namespace) -> int:
     settings = load_settings(arguments.config)
     # Standard output is for the key. On the terminal nobody needs the line of the audit log.
     quiet = settings.logs.model_copy(update={"level": "warning"})
-    configure_logging(quiet, stream=sys.stderr)
+    configure_logging(quiet, secrets=secret_values(settings), stream=sys.stderr)
     async with settings.backend.open_api_keys(settings.data_dir) as keys:
         return await command(KeyRing(keys), arguments)
 

@@ -19,6 +19,7 @@ from imgsvc.errors import (
 )
 from imgsvc.jobs.audit import Action
 from imgsvc.web.audit_log import AuditPage
+from imgsvc.web.auth.api_keys import ID_PATTERN
 from imgsvc.web.job_query import MAX_PAGE
 from imgsvc.web.key_admin import KeyList, KeyRequest, KeyView, NewKeyView, RotateRequest
 from imgsvc.web.openapi_parts import json_answer, json_content, problem_answers
@@ -91,10 +92,16 @@ _AUDIT = {
     ),
     "tags": ["Administration"],
     "parameters": [
-        _query("actor", "Only what this client did.", {"type": "string", "maxLength": 200}),
+        _query(
+            "actor",
+            "Only what this client did.",
+            {"type": "string", "minLength": 1, "maxLength": 200},
+        ),
         _query("action", "Only this.", {"type": "string", "enum": list(Action)}),
         _query(
-            "target", "Only what was done to this job or key.", {"type": "string", "maxLength": 100}
+            "target",
+            "Only what was done to this job or key.",
+            {"type": "string", "minLength": 1, "maxLength": 100},
         ),
         _query("since", "Only then or later: ISO 8601 or seconds since 1970.", _TIME),
         _query("until", "Only before then.", _TIME),
@@ -148,7 +155,7 @@ _KEY_ID = {
     "in": "path",
     "required": True,
     "description": "The id of the key, which is in the list.",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
     "example": _KEY["id"],
 }
 
