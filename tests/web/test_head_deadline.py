@@ -1,6 +1,7 @@
 """Callers that take their time with the head of a request."""
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import pytest
@@ -32,6 +33,9 @@ async def test_a_head_that_does_not_end_is_cut_off_however_it_drips(
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"Connection: close\r\n" in answer
     assert b'"code":"request_head_timeout"' in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    [request_id] = re.findall(rb"X-Request-Id: ([0-9a-f]{32})", head)
+    assert request_id in body
 
 
 async def test_a_connection_that_says_nothing_is_closed_without_a_word(

@@ -130,9 +130,10 @@ class Connection(web.RequestHandler):
         if self._request_count > self._answered:
             self.close()
             return
-        log.info("request_refused", code=error.code, status=error.status)
         if self.transport is not None:
-            self.transport.write(_as_bytes(problem_response(error, request_id=uuid.uuid4().hex)))
+            request_id = uuid.uuid4().hex
+            with bound_contextvars(request_id=request_id):
+                self.transport.write(_as_bytes(_refusal(error, request_id)))
         self.force_close()
 
     def _watch_framing(self, received: int) -> None:
@@ -176,7 +177,7 @@ class Connection(web.RequestHandler):
                 error = ImgsvcError()
             if request.writer.output_size > 0:
                 raise ConnectionError("the answer has begun: no other one can be sent")
-            response = _refusal(request, error)
+            response = _refusal(error, request[REQUEST_ID])
         response.force_close()
         return response
 
@@ -186,7 +187,7 @@ class Connection(web.RequestHandler):
         """Send an answer; a refusal that has passed by the middlewares as a problem document."""
         if isinstance(resp, web.HTTPError):
             with _identified(request):
-                resp = _refusal(request, from_http_exception(resp))
+                resp = _refusal(from_http_exception(resp), request[REQUEST_ID])
         self._answered += 1
         if not request.content.is_eof():
             resp.force_close()  # what is left of the body must not be taken for a request
@@ -207,12 +208,12 @@ def _identified(request: web.BaseRequest) -> Iterator[None]:
         yield
 
 
-def _refusal(request: web.BaseRequest, error: ImgsvcError) -> web.Response:
+def _refusal(error: ImgsvcError, request_id: str) -> web.Response:
     if error.status < 500:
         log.info("request_refused", code=error.code, status=error.status)
-    response = problem_response(error, request_id=request[REQUEST_ID])
+    response = problem_response(error, request_id=request_id)
     # The application's hook does it only for requests that it knows.
-    response.headers[HEADER] = request[REQUEST_ID]
+    response.headers[HEADER] = request_id
     response.headers["Server"] = SERVER
     response.headers.update(STANDARD)
     return response
@@ -223,8 +224,6 @@ def _as_bytes(response: web.Response) -> bytes:
     body = response.body
     assert isinstance(body, bytes)  # noqa: S101 - problem documents are
     headers = dict(response.headers) | {
-        "Server": SERVER,
-        **STANDARD,
         "Content-Length": str(len(body)),
         "Connection": "close",
     }
