@@ -33,8 +33,12 @@ async def proxy(receiver: Receiver) -> AsyncIterator[ForwardProxy]:
         yield running
 
 
+def telling(url: str) -> Callable[[], SecretStr]:
+    return lambda: SecretStr(url)
+
+
 def through(proxy: ForwardProxy, *, user: str = "") -> EgressPolicy:
-    return EgressPolicy(proxy=SecretStr(f"{proxy.scheme}://{user}{proxy.authority}"))
+    return EgressPolicy(proxy=telling(f"{proxy.scheme}://{user}{proxy.authority}"))
 
 
 async def test_an_http_url_goes_through_the_proxy_as_it_is(
@@ -56,7 +60,9 @@ async def test_an_https_url_is_tunnelled_and_its_receiver_proves_who_it_is(
         forward_proxy({"localhost": receiver.port, NAME: receiver.port}) as proxy,
     ):
         policy = EgressPolicy(
-            proxy=SecretStr(proxy.url), allow_hosts=frozenset({"localhost"}), require_https=True
+            proxy=telling(proxy.url),
+            allow_hosts=frozenset({"localhost"}),
+            require_https=True,
         )
         async with open_session(policy, ssl=client_tls) as session:
             async with session.post("https://localhost/secret") as response:
@@ -88,7 +94,7 @@ async def test_a_tunnel_may_lead_through_a_proxy_that_speaks_tls(
         callback_receiver(tls=server_tls) as receiver,
         forward_proxy({"localhost": receiver.port}, tls=server_tls) as proxy,
         open_session(
-            EgressPolicy(proxy=SecretStr(proxy.url), allow_hosts=frozenset({"localhost"})),
+            EgressPolicy(proxy=telling(proxy.url), allow_hosts=frozenset({"localhost"})),
             ssl=client_tls,
         ) as session,
         session.get("https://localhost/") as response,
@@ -123,7 +129,7 @@ async def test_the_password_is_in_no_error(proxy: ForwardProxy) -> None:
 
 
 def test_the_password_is_not_shown_with_the_policy() -> None:
-    policy = EgressPolicy(proxy=SecretStr("http://imgsvc:canary@proxy:3128"))
+    policy = EgressPolicy(proxy=telling("http://imgsvc:canary@proxy:3128"))
     assert "canary" not in repr(policy)
 
 
@@ -174,7 +180,9 @@ async def test_without_the_proxy_nothing_is_called_directly(
         pass
     # Nothing but the proxy is in the way: the policy would allow the receiver itself.
     policy = EgressPolicy(
-        proxy=SecretStr(gone.url), allow_networks=(ip_network("127.0.0.0/8"),), allow_loopback=True
+        proxy=telling(gone.url),
+        allow_networks=(ip_network("127.0.0.0/8"),),
+        allow_loopback=True,
     )
     url = f"{scheme}://{receiver.authority}/"
     async with open_session(policy) as session:
@@ -190,7 +198,7 @@ async def test_without_the_proxy_nothing_is_called_directly(
 async def test_a_request_that_would_go_past_the_proxy_is_refused(
     proxy: ForwardProxy, receiver: Receiver
 ) -> None:
-    policy = EgressPolicy(proxy=SecretStr(proxy.url), allow_loopback=True)
+    policy = EgressPolicy(proxy=telling(proxy.url), allow_loopback=True)
     async with open_session(policy) as session:
         session._default_proxy = None  # noqa: SLF001 - as if aiohttp lost it
         with pytest.raises(ForbiddenUrl):

@@ -4,18 +4,20 @@ import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from PIL import Image
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from imgsvc import errors
 from imgsvc.errors import ProviderError
 from imgsvc.imaging.formats import ImageFormat, sniff
 from imgsvc.imaging.pool import ImagePool
-from imgsvc.providers import EditOptions, EditRequest
+from imgsvc.providers import EditOptions, EditRequest, open_provider
 from providers.desks import edit
 from providers.kinds import AUTOMATIC1111, HUGGINGFACE, KINDS, Kind, Subject, opened
 from providers.pictures import encoded, with_extra_chunk
@@ -183,6 +185,18 @@ async def test_a_wrong_secret_is_rejected_and_not_repeated_in_the_error(
         with pytest.raises(errors.ProviderKeyRejected):
             await provider.probe()
     assert "a-wrong-secret" not in caught.value.message
+
+
+async def test_a_secret_that_is_replaced_is_used_from_the_next_call_on(
+    subject: Subject, make_request: MakeRequest
+) -> None:
+    key = "password" if "password" in type(subject.config).model_fields else "api_key"
+    config, right = subject.config, getattr(subject.config, key)
+    async with open_provider(config, subject.pool) as provider:
+        for secret, works in ((right, True), (SecretStr("a-wrong-secret"), False), (right, True)):
+            setattr(config, key, secret)
+            with nullcontext() if works else pytest.raises(errors.ProviderKeyRejected):
+                await edit(provider, make_request())
 
 
 async def test_a_server_that_does_not_answer_ends_at_the_deadline(

@@ -211,7 +211,7 @@ async def test_a_thread_ends_with_its_next_step_when_its_call_is_cancelled(
         finally:
             loop.call_soon_threadsafe(ended.set)
 
-    async with hub.open_hub(TOKEN) as threads:
+    async with hub.open_hub(lambda: TOKEN) as threads:
         task = asyncio.create_task(
             threads.run(loop.time() + 600, poll_for_ever), name="poll-for-ever"
         )
@@ -252,7 +252,7 @@ async def test_the_environment_has_no_influence_on_the_library(
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", False)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    async with hub.open_hub(TOKEN) as threads:
+    async with hub.open_hub(lambda: TOKEN) as threads:
         url = f"{there.url}/api/whoami-v2"
         answer = await threads.run(
             asyncio.get_running_loop().time() + 60, lambda: get_session().get(url)

@@ -17,7 +17,6 @@ from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from multidict import CIMultiDict
 from yarl import URL
 
 from imgsvc.callbacks.guard import EgressPolicy
@@ -72,12 +71,6 @@ class _CheckedConnector(aiohttp.TCPConnector):
 
     def __init__(self, policy: EgressPolicy, **options: Any) -> None:
         self._policy = policy
-        self._proxy_auth: dict[str, str] = {}
-        if policy.proxy is not None:
-            proxy = URL(policy.proxy.get_secret_value())
-            if proxy.user is not None:
-                value = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-                self._proxy_auth = {hdrs.PROXY_AUTHORIZATION: value}
         super().__init__(**options)
 
     async def connect(
@@ -89,13 +82,23 @@ class _CheckedConnector(aiohttp.TCPConnector):
         self._policy.check(req.url)
         if (req.proxy is None) is not (self._policy.proxy is None):
             raise ForbiddenUrl
-        # The password is not in the proxy's URL, which aiohttp quotes in its errors. Only what
-        # opens a tunnel has headers of the proxy's own.
-        if req.is_ssl():
-            req.proxy_headers = CIMultiDict(self._proxy_auth)
-        else:
-            req.headers.update(self._proxy_auth)
+        if self._policy.proxy is not None:
+            _lead_through(req, URL(self._policy.proxy().get_secret_value()))
         return await super().connect(req, traces, timeout)
+
+
+def _lead_through(req: aiohttp.ClientRequest, proxy: URL) -> None:
+    """Send a request through the proxy as it is now, whatever it was when the session began."""
+    credentials: dict[str, str] = {}
+    if proxy.user is not None:
+        value = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+        credentials = {hdrs.PROXY_AUTHORIZATION: value}
+    # The password is not in the proxy's URL, which aiohttp quotes in its errors. Only what
+    # opens a tunnel has headers of the proxy's own.
+    is_tunnelled = req.is_ssl()
+    req.update_proxy(proxy.with_user(None), None, credentials if is_tunnelled else None)
+    if not is_tunnelled:
+        req.headers.update(credentials)
 
 
 class _GuardedConnector(_CheckedConnector):
@@ -154,7 +157,7 @@ async def open_session(
         connector = _CheckedConnector(policy, limit=0, **options)
     async with aiohttp.ClientSession(
         connector=connector,
-        proxy=URL(policy.proxy.get_secret_value()).with_user(None) if policy.proxy else None,
+        proxy=URL(policy.proxy().get_secret_value()).with_user(None) if policy.proxy else None,
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,

@@ -64,6 +64,12 @@ class EgressConfig(BaseModel):
         "http://user:password@proxy.internal:3128; it resolves the names.",
     )
 
+    def current_proxy(self) -> SecretStr:
+        """Return the URL of the proxy as it is now; only where there is one."""
+        if self.proxy is None:
+            raise LookupError("there is no proxy")
+        return self.proxy
+
     @property
     def port_ranges(self) -> tuple[range, ...]:
         """The ports that may be called."""

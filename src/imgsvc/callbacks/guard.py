@@ -6,6 +6,7 @@
 import errno
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import quote
@@ -95,7 +96,8 @@ class EgressPolicy:
     ports: tuple[range, ...] = _DEFAULT_PORTS
     own_port: int | None = None  # that the server listens on; None: it does not
     public_url: URL | None = None  # how callers reach the server
-    proxy: SecretStr | None = None  # the URL of a forward proxy; None: call directly
+    proxy: Callable[[], SecretStr] | None = None
+    """Tells the URL of a forward proxy, asked at each call; None: call directly."""
 
     def allows_name(self, host: str) -> bool:
         """Return whether this host is allowed by its name, wherever it resolves to."""

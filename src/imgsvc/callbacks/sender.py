@@ -137,13 +137,15 @@ class CallbackSender:
                     answer=await _read_answer(response),
                 )
 
+    def _signing_secrets(self, delivery: Delivery) -> Sequence[SecretStr]:
+        """Return what signs a callback: asked at each attempt, because it may be replaced."""
+        own = delivery.signing_secrets
+        return self._config.signing_secrets if own is None else own
+
     def _headers(self, delivery: Delivery, body: BinaryIO) -> dict[str, str]:
         timestamp = int(time.time())
         signature = None
-        secrets = delivery.signing_secrets
-        if secrets is None:
-            secrets = self._config.signing_secrets
-        if secrets:
+        if secrets := self._signing_secrets(delivery):
             signature = protocol.sign(
                 secrets,
                 webhook_id=delivery.webhook_id,

@@ -219,7 +219,7 @@ class Settings(BaseSettings):
             ports=self.egress.port_ranges,
             own_port=own_port,
             public_url=None if public_url is None else URL(public_url),
-            proxy=self.egress.proxy,
+            proxy=None if self.egress.proxy is None else self.egress.current_proxy,
         )
 
 

@@ -70,17 +70,15 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 @asynccontextmanager
 async def open_wire(
     timeout: float,  # noqa: ASYNC109 - of each call that is made later
-    headers: Mapping[str, str],
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Yield a session on which the environment has no influence.
 
-    `timeout` is in seconds, from the first byte sent to the last one received; `headers` go
-    with every call.
+    `timeout` is in seconds, from the first byte sent to the last one received.
     """
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT),
         # Compressing pictures saves little, and inflating them is work for the event loop.
-        headers={"Accept-Encoding": "identity", **headers},
+        headers={"Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     ) as session:

@@ -119,10 +119,20 @@ class Automatic1111Provider:
         }
         return await asyncio.to_thread(_document, settings, picture, mask)
 
+    def _authorization(self) -> Mapping[str, str]:
+        """Return the header with name and password as they are now, if there are any."""
+        username, password = self._config.username, self._config.password
+        if username is None or password is None:
+            return {}
+        value = aiohttp.encode_basic_auth(username, password.get_secret_value())
+        return {"Authorization": value}
+
     async def _find(self, model: str) -> None:
         """Raise ProviderModelNotFound unless the web UI has this checkpoint."""
         async with self._session.get(
-            f"{self._config.base_url}/sdapi/v1/sd-models", allow_redirects=False
+            f"{self._config.base_url}/sdapi/v1/sd-models",
+            headers=self._authorization(),
+            allow_redirects=False,
         ) as response:
             await _check(response, model)
             content = await read_bytes(response, _MAX_LIST_BYTES)
@@ -140,7 +150,7 @@ class Automatic1111Provider:
             f"{self._config.base_url}/sdapi/v1/img2img",
             # A stream and not bytes, which would go to the socket all at once.
             data=io.BytesIO(body),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **self._authorization()},
             allow_redirects=False,
         ) as response:
             await _check(response, model)
@@ -157,11 +167,7 @@ async def open_automatic1111(
     config: Automatic1111Config, pool: ImagePool
 ) -> AsyncIterator[Automatic1111Provider]:
     """Yield the provider with one session for its whole life."""
-    headers = {}
-    if config.username is not None and config.password is not None:
-        password = config.password.get_secret_value()
-        headers["Authorization"] = aiohttp.encode_basic_auth(config.username, password)
-    async with open_wire(config.timeout, headers) as session:
+    async with open_wire(config.timeout) as session:
         yield Automatic1111Provider(session, config, pool)
 
 

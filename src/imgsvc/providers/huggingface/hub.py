@@ -58,7 +58,7 @@ _ERRAND: contextvars.ContextVar[_Errand] = contextvars.ContextVar("errand")
 class Hub:
     """Lends threads to huggingface_hub; made by open_hub."""
 
-    def __init__(self, executor: ThreadPoolExecutor, token: str) -> None:
+    def __init__(self, executor: ThreadPoolExecutor, token: Callable[[], str]) -> None:
         self._executor = executor
         self._token = token
 
@@ -70,7 +70,7 @@ class Hub:
         If the await is cancelled, the thread ends with its next step over the network.
         Raises what func raises; ReadTimeout, at a step, once the deadline is over.
         """
-        errand = _Errand(deadline=deadline, given_up=threading.Event(), token=self._token)
+        errand = _Errand(deadline=deadline, given_up=threading.Event(), token=self._token())
         context = contextvars.copy_context()
         context.run(_ERRAND.set, errand)
         task = partial(context.run, func, *args, **kwargs)
@@ -81,10 +81,11 @@ class Hub:
 
 
 @asynccontextmanager
-async def open_hub(token: str) -> AsyncIterator[Hub]:
+async def open_hub(token: Callable[[], str]) -> AsyncIterator[Hub]:
     """Yield threads in which the environment has no influence on huggingface_hub.
 
-    `token` goes to the Hub, and nowhere else, if it is one of Hugging Face.
+    What `token` returns, for each errand anew, goes to the Hub, and nowhere else, if it is one
+    of Hugging Face.
     """
     # All of these are read from the environment when it is imported.
     constants.ENDPOINT = HUB

@@ -172,8 +172,8 @@ async def open_huggingface(
 ) -> AsyncIterator[HuggingFaceProvider]:
     """Yield the provider with its session and threads for its whole life."""
     async with (
-        open_wire(config.timeout, {}) as session,
-        open_hub(config.api_key.get_secret_value()) as hub,
+        open_wire(config.timeout) as session,
+        open_hub(lambda: config.api_key.get_secret_value()) as hub,  # noqa: PLW0108 - the key is replaced, not changed
     ):
         yield HuggingFaceProvider(session, hub, config, pool)
 

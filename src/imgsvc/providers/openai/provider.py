@@ -169,11 +169,15 @@ async def open_client(config: OpenAIConfig) -> AsyncIterator[AsyncOpenAI]:
     """
     if config.api_key is None:
         raise ProviderNotConfigured
+
+    async def key() -> str:
+        """Return the key as it is now: the client asks at each call."""
+        return config.api_key.get_secret_value() if config.api_key else ""
+
     timeout = httpx2.Timeout(config.timeout, connect=_CONNECT_TIMEOUT)
     async with DefaultAioHttpClient(
         trust_env=False, follow_redirects=False, timeout=timeout
     ) as http_client:
-        key = config.api_key.get_secret_value()
         base_url = config.base_url or "https://api.openai.com/v1"
         client = (
             AsyncOpenAI(
