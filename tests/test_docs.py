@@ -102,6 +102,7 @@ def test_the_example_loads_with_every_key_switched_on(
     empty, file = tmp_path / "empty", tmp_path / "example.toml"
     empty.touch()
     text = example(kind).replace("/run/secrets", str(tmp_path))
+    text = re.sub(r"(?m)^manager = .*$", "", text)  # nobody answers there
     file.write_text(
         re.sub(r"(?m)^(ca_file|deny_file|tls_cert|tls_key) = .*", rf'\1 = "{empty}"', text)
         # The storages of the example have no bucket of one name.

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from standins.configuration import toml
 from standins.openai import OpenAIStandin, openai_standin
 from standins.receiver import Receiver, reply
 from standins.s3 import S3Server
+from standins.vault import VaultStandin, vault_standin
 
 
 @pytest.fixture
@@ -76,6 +78,32 @@ async def test_it_says_whether_anybody_could_use_the_server(
         monkeypatch.setenv("IMGSVC_AUTH__MODE", mode)
     assert await check(None, connect=False, callback_url=None) == code
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "said"),
+    [
+        (VaultStandin.ROOT, 0, "ok    secrets: imgsvc/production was read, by vault"),
+        ("canary", 1, "does not let us read secret/data/imgsvc/production"),
+    ],
+    ids=["good", "wrong"],
+)
+async def test_the_secrets_manager_is_read(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    token: str,
+    code: int,
+    said: str,
+) -> None:
+    async with vault_standin() as vault:
+        for name, value in (vault.environment | {"IMGSVC_SECRETS__VAULT_TOKEN": token}).items():
+            monkeypatch.setenv(name, value)
+        # As the command does it: without the event loop in which Vault answers.
+        checking = check(None, connect=False, callback_url=None)
+        assert await asyncio.to_thread(asyncio.run, checking) == code
+    output = capsys.readouterr().out
+    assert said in output
+    assert "canary" not in output
 
 
 async def test_a_data_folder_that_cannot_be_made_is_named(

@@ -95,7 +95,7 @@ async def check(config: Path | None, *, connect: bool, callback_url: str | None)
 
 def _check_plain(settings: Settings, report: _Report) -> None:
     server, storage = settings.server, settings.storage
-    file = type(settings).model_config.get("toml_file") or "no file"
+    file = (settings.layers and settings.layers.file) or "no file"
     report.ok(f"configuration: read from the environment and {file}")
     report.ok(
         f"server: will listen on {server.host}:{server.port}, {settings.workers.count} workers"
@@ -104,6 +104,8 @@ def _check_plain(settings: Settings, report: _Report) -> None:
         report.ok(f"storage: s3 at {storage.endpoint}, results in bucket {storage.output_bucket}")
     else:
         report.ok("storage: filesystem; results are served under /files/ by this server")
+    if settings.secrets.manager is not None:
+        report.ok(f"secrets: {settings.secrets.secret} was read, by {settings.secrets.manager}")
     _check_plain_providers(settings, report)
     _check_plain_prompts(settings, report)
     if not server.is_loopback and server.public_url is None:

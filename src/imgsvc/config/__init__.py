@@ -1,30 +1,38 @@
 """The whole configuration: the rooms' own parts, composed.
 
-Environment over secret files over the TOML file over defaults. Every key is
-`IMGSVC_ROOM__KEY` in the environment; names from before are aliases.
+Environment over secrets manager over secret files over the TOML file over defaults. Every key
+is `IMGSVC_ROOM__KEY` in the environment; names from before are aliases.
+
+Secrets are replaced while the server runs, see `rotation`: who uses one asks its part of the
+configuration at each use, and keeps no copy.
 """
 
 import os
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from imgsvc.callbacks import CallbacksConfig, EgressConfig, EgressPolicy
 from imgsvc.config.entries import CLIENTS, PROVIDERS, client_entries, provider_entries
+from imgsvc.config.managed import read_manager
 from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
 from imgsvc.config.problems import Origins, explain, misspelt_aliases
-from imgsvc.config.sources import Source, nest, read_aliases, read_secret_files
+from imgsvc.config.sources import Layers, Source, nest, read_aliases
 from imgsvc.errors import ConfigurationError
 from imgsvc.imaging.config import ImagesConfig
 from imgsvc.jobs import (
@@ -46,6 +54,7 @@ from imgsvc.providers import (
     ProviderChoice,
     RoutingConfig,
 )
+from imgsvc.secrets import SecretsConfig, read_secret_files
 from imgsvc.storage import FilesystemConfig, S3Config, StorageConfig
 from imgsvc.web.auth.config import AuthConfig
 from imgsvc.web.config import ServerConfig
@@ -67,6 +76,7 @@ class Settings(BaseSettings):
     secrets_dir: Path | None = Field(
         None, description="Folder of files named like `room__key` that hold secrets."
     )
+    secrets: SecretsConfig = Field(default_factory=SecretsConfig)
     server: ServerConfig = Field(default_factory=ServerConfig)
     auth: AuthConfig = Field(default_factory=AuthConfig)
     workers: WorkersConfig = Field(default_factory=WorkersConfig)
@@ -91,6 +101,8 @@ class Settings(BaseSettings):
     callbacks: CallbacksConfig = Field(default_factory=CallbacksConfig)
     egress: EgressConfig = Field(default_factory=EgressConfig)
     logs: LogsConfig = Field(default_factory=LogsConfig)
+
+    _layers: Layers | None = PrivateAttr(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -159,14 +171,17 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - .env files are not read
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - knows no rooms
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: the first one that has a key decides."""
+        """Order the sources: the first one that has a key decides. Others follow, see compose."""
         return (
             init_settings,
             Source(settings_cls, nest(settings_cls, our_variables())),
             Source(settings_cls, read_aliases()),
-            Source(settings_cls, nest(settings_cls, read_secret_files(settings_cls))),
-            TomlConfigSettingsSource(settings_cls),
         )
+
+    @property
+    def layers(self) -> Layers | None:
+        """What they were composed of; None unless that was done by `compose`."""
+        return self._layers
 
     @property
     def image_apis(self) -> list[ImageApiConfig]:
@@ -229,34 +244,60 @@ def load_settings(config_file: Path | None = None) -> Settings:
     The file is `config_file`, or what IMGSVC_CONFIG names, or ./imgsvc.toml if it is
     there. Raises ConfigurationError with every problem found, in plain words.
     """
-    problems = list(misspelt_aliases())
-    try:
+    with _usable_paths():
         file = _find_file(config_file)
         table = _read_table(file)
-        secrets_dir = _find_secrets_dir(table)
+        folder = _find_secrets_dir(table)
+        files = read_secret_files(folder) if folder else {}
+    layers = Layers(file=file, table=table, secrets_dir=folder, files=files)
+    return compose(replace(layers, managed=read_manager(Settings, layers)))
 
-        class Loaded(Settings):
-            model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets_dir)
 
-        secrets = read_secret_files(Loaded)
-        entries = {
-            room: read(Settings, table.get(room), secrets, our_variables())
-            for room, read in ((PROVIDERS, provider_entries), (CLIENTS, client_entries))
-        }
-        problems += [problem for each in entries.values() for problem in each.problems]
-        settings = Loaded(**{room: each.tables for room, each in entries.items()})
+def compose(layers: Layers) -> Settings:
+    """Return the settings that these and the environment make.
+
+    Raises ConfigurationError with every problem found, in plain words.
+    """
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *given: Any, **named: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                *super().settings_customise_sources(settings_cls, *given, **named),
+                *(Source(cls, nest(cls, texts)) for texts in reversed([*layers.secrets.values()])),
+                Source(cls, dict(layers.table)),
+            )
+
+    problems = list(misspelt_aliases())
+    entries = {
+        room: read(Settings, layers.table.get(room), layers.secrets, our_variables())
+        for room, read in ((PROVIDERS, provider_entries), (CLIENTS, client_entries))
+    }
+    problems += [problem for each in entries.values() for problem in each.problems]
+    try:
+        with _usable_paths():
+            settings = Loaded(**{room: each.tables for room, each in entries.items()})
     except ValidationError as exc:
         found = exc.errors(include_url=False, include_input=False)
-        origins = Origins(table=table, file=file, secrets=secrets, entries=entries)
+        origins = Origins(layers=layers, entries=entries)
         problems += [explain(error, Settings, origins) for error in found]
         raise ConfigurationError(problems) from exc
-    except OSError as exc:
-        raise ConfigurationError(
-            [*problems, f"a path in the configuration cannot be used: {exc.strerror}"]
-        ) from exc
     if problems:
         raise ConfigurationError(problems)
+    settings._layers = layers  # noqa: SLF001 - only who composes knows them
     return settings
+
+
+@contextmanager
+def _usable_paths() -> Iterator[None]:
+    """Turn what the system says of a path, that it is too long say, into ConfigurationError."""
+    try:
+        yield
+    except OSError as exc:
+        problem = f"a path in the configuration cannot be used: {exc.strerror}"
+        raise ConfigurationError([problem]) from exc
 
 
 def secret_values(model: BaseModel) -> Iterator[str]:

@@ -48,13 +48,13 @@ class Entries:
 def provider_entries(
     settings_cls: type[BaseModel],
     listed: object,
-    secrets: Mapping[str, str],
+    secrets: Mapping[str, Mapping[str, str]],
     variables: Mapping[str, str],
 ) -> Entries:
     """Return the entries of [[providers]], and what sets them.
 
-    `listed` are those of the file, or None. `secrets` are the secret files, `variables` those
-    of the environment, by what follows the prefix. A list in a variable replaces the file's.
+    `listed` are those of the file, or None. `secrets` are those of Layers, `variables` those of
+    the environment, by what follows the prefix. A list in a variable replaces the file's.
     """
     text = variables.get(PROVIDERS.upper())
     entries = listed if text is None else decode(settings_cls.model_fields[PROVIDERS], text)
@@ -84,7 +84,7 @@ def provider_entries(
 def client_entries(
     settings_cls: type[BaseModel],
     listed: object,
-    secrets: Mapping[str, str],
+    secrets: Mapping[str, Mapping[str, str]],
     variables: Mapping[str, str],
 ) -> Entries:
     """Return the tables of clients, and what sets them; the arguments are as for providers.
@@ -139,10 +139,10 @@ def _explain_nobody(room: str, rest: str, names: Iterable[str]) -> str:
 
 
 def _single_keys(
-    room: str, secrets: Mapping[str, str], variables: Mapping[str, str]
+    room: str, secrets: Mapping[str, Mapping[str, str]], variables: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield where a key is set, what follows `room__` there, and to what; the last wins."""
-    for source, texts in (("the secret file ", secrets), (PREFIX, variables)):
+    for source, texts in (*secrets.items(), (PREFIX, variables)):
         for called, text in sorted(texts.items()):
             named, separator, rest = called.lower().partition("__")
             if named == room and separator:

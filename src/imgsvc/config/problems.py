@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -14,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from imgsvc.config.entries import IN_FILE, PROVIDERS, Entries, spelled
 from imgsvc.config.names import ALIASES, PREFIX, our_variables
-from imgsvc.config.sources import room_fields
+from imgsvc.config.sources import Layers, room_fields
 from imgsvc.findings import in_plain_words
 from imgsvc.providers import Model
 
@@ -26,9 +24,7 @@ _KINDS_BEHIND = {"storage": 1, PROVIDERS: 2}
 class Origins:
     """What settings were read from, besides the environment."""
 
-    table: Mapping[str, Any]  # what the file holds
-    file: Path | None
-    secrets: Mapping[str, str]  # the content of secret files, by their names
+    layers: Layers
     entries: Mapping[str, Entries]  # of rooms that have several tables
 
     def of(self, path: list[str]) -> str:
@@ -40,17 +36,31 @@ class Origins:
         for name in reversed(names):  # its own has precedence over aliases
             if name.removeprefix(PREFIX) in our_variables() or os.environ.get(name):
                 return f"set by {name}"
-        if secret := next((s for s in self.secrets if s.lower() == "__".join(path[:2])), None):
-            return f"set by the secret file {secret}"
-        room = self.table.get(path[0])
+        if secret := self._secret(path):
+            return f"set by {secret[0]}"
+        room = self.layers.table.get(path[0])
         if len(path) == 1 or (isinstance(room, dict) and path[1] in room):
-            return f"set in {self.file}"
+            return f"set in {self.layers.file}"
         return f"also {' or '.join(names)}"
 
     def text(self, path: list[str]) -> str | None:
-        """Return the text that a variable or a secret file sets a key to."""
-        name = self.of(path).removeprefix("set by ").removeprefix("the secret file ")
-        return our_variables().get(name.removeprefix(PREFIX)) or self.secrets.get(name)
+        """Return the text that a variable or a secret sets a key to."""
+        name = self.of(path).removeprefix("set by ")
+        if (text := our_variables().get(name.removeprefix(PREFIX))) is not None:
+            return text
+        secret = self._secret(path)
+        return secret[1] if secret and secret[0] == name else None
+
+    def _secret(self, path: list[str]) -> tuple[str, str] | None:
+        """Return where a secret sets the key that a path leads to, and its text."""
+        wanted = "__".join(path[:2])
+        found = [
+            (f"{place}{name}", text)
+            for place, texts in self.layers.secrets.items()
+            for name, text in texts.items()
+            if name.lower() == wanted
+        ]
+        return found[-1] if found else None
 
 
 def misspelt_aliases() -> Iterator[str]:
@@ -89,7 +99,9 @@ def explain(error: ErrorDetails, settings_cls: type[BaseModel], origins: Origins
             variables = f"in the environment {where}__KEY for each of its keys"
             entry = IN_FILE.get(path[0])
             what = f"should be a table, {variables if entry is None else f'as in {entry}'}"
-        case "list_type" if path == [PROVIDERS] and isinstance(origins.table.get(PROVIDERS), dict):
+        case "list_type" if path == [PROVIDERS] and isinstance(
+            origins.layers.table.get(PROVIDERS), dict
+        ):
             what = "write [[providers]], with two brackets: it is a list of tables"
         case "list_type" | "dict_type" if (text := origins.text(path)) is not None:
             shape = f"{in_plain_words(error)}, as JSON" if _is_json(text) else "is not JSON"

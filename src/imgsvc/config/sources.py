@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -11,7 +12,22 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from imgsvc.config.names import ALIASES
-from imgsvc.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layers:
+    """What settings are composed of, besides the environment; secrets are texts by room__key."""
+
+    file: Path | None
+    table: Mapping[str, Any] = field(repr=False)  # what the file holds
+    secrets_dir: Path | None = None
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)  # what secret files hold
+    managed: Mapping[str, str] = field(default_factory=dict, repr=False)  # the same of a manager
+
+    @property
+    def secrets(self) -> Mapping[str, Mapping[str, str]]:
+        """All secrets by where they are, in words; the last one that has a key decides."""
+        return {"the secret file ": self.files, "the secrets manager's entry ": self.managed}
 
 
 class Source(PydanticBaseSettingsSource):
@@ -28,21 +44,6 @@ class Source(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """Return all values, unknown names too: the validation finds and names them."""
         return self._values
-
-
-def read_secret_files(settings_cls: type[BaseSettings]) -> dict[str, str]:
-    """Return what the files room__key of the secrets folder hold.
-
-    Files without `__` in their name are somebody else's.
-    """
-    folder = settings_cls.model_config.get("secrets_dir")
-    texts: dict[str, str] = {}
-    for file in sorted(Path(str(folder)).glob("[!.]*__*")) if folder else []:
-        try:
-            texts[file.name] = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigurationError([f"the secret file {file} cannot be read as text"]) from exc
-    return {name: text for name, text in texts.items() if text}
 
 
 def read_aliases() -> dict[str, Any]:

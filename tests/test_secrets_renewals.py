@@ -1,0 +1,40 @@
+"""A call that was refused is made again if its secret was replaced meanwhile."""
+
+import pytest
+
+from imgsvc.secrets import Renewals, renewals
+
+
+async def test_a_refusal_looks_for_newer_secrets_once_and_not_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looks, calls = 0.0, 0, 0
+
+    async def find_nothing() -> None:
+        nonlocal looks
+        looks += 1
+
+    async def refuse() -> None:
+        nonlocal calls
+        calls += 1
+        raise PermissionError
+
+    monkeypatch.setattr(renewals, "monotonic", lambda: now)
+    found = Renewals(find_nothing)
+    for seconds, expected in ((0, 1), (9, 1), (1, 2)):
+        now += seconds
+        with pytest.raises(PermissionError):
+            await found.retry(refuse, lambda exc: isinstance(exc, PermissionError))
+        assert looks == expected
+    assert calls == 3
+
+    async def find() -> None:
+        found.count += 1
+
+    found = Renewals(find)
+    with pytest.raises(PermissionError):
+        await found.retry(refuse, lambda exc: isinstance(exc, PermissionError))
+    assert (calls, found.count) == (5, 1)  # made again with the newer one, and no third time
+    with pytest.raises(PermissionError):
+        await found.retry(refuse, lambda exc: not isinstance(exc, PermissionError))
+    assert calls == 6
