@@ -12,6 +12,7 @@ from aiohttp import web
 
 from imgsvc.callbacks import CallbackSender, EgressPolicy, ProgressSender, open_session
 from imgsvc.config import Settings
+from imgsvc.config.rotation import Rotation, open_rotation
 from imgsvc.config.view import shown
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.pool import open_image_pool
@@ -38,6 +39,7 @@ from imgsvc.jobs import (
     open_blobs,
 )
 from imgsvc.providers import EditOptions, EditRouter, PromptFilter, open_prompt_filter, open_router
+from imgsvc.secrets import Renewals
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import Storage
 from imgsvc.web.auditing import auditing
@@ -73,6 +75,7 @@ class Service:
     backend: JobBackend
     readiness: Readiness
     provider: str
+    rotation: Rotation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,7 @@ class _Opened:
     thumbnailer: Thumbnailer
     tokens: TokenVerifier | None
     clients: Clients
+    renewals: Renewals
 
 
 @asynccontextmanager
@@ -106,6 +110,8 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         stack.enter_context(hold(settings.data_dir))
+        rotation = await enter(open_rotation(settings))
+        renewals = rotation.renewals
         blobs = await enter(open_blobs(settings.data_dir))
         editors = await enter(open_image_pool(settings.images))
         inspectors = await enter(
@@ -113,11 +119,15 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
                 settings.images, processes=INSPECTORS, cpu_seconds=INSPECTION_CPU_SECONDS
             )
         )
-        storage = await enter(_open_storage(settings, base_url))
+        storage = await enter(_open_storage(settings, base_url, renewals))
         router = await enter(
-            open_router(settings.image_apis, settings.routing, settings.local, editors)
+            open_router(
+                settings.image_apis, settings.routing, settings.local, editors, renewals=renewals
+            )
         )
-        prompts = await enter(open_prompt_filter(settings.prompts, settings.openai))
+        prompts = await enter(
+            open_prompt_filter(settings.prompts, settings.openai, renewals=renewals)
+        )
         egress = settings.egress_policy(own_port=port)
         session = await enter(open_session(egress))
         backend = await enter(settings.backend.open(settings.data_dir))
@@ -137,19 +147,25 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
             thumbnailer=Thumbnailer(settings.images, blobs),
             tokens=await enter(open_token_verifier(settings.auth)),
             clients=Clients(settings.limits, settings.clients),
+            renewals=renewals,
         )
         readiness = Readiness()
         # Last in, first out: the workers stop before anything they use.
+        await enter(_running(rotation.run(), name="secrets"))
         await enter(_running(_upkeep(settings, opened), name="upkeep"))
         await enter(_running(opened.thumbnailer.run(), name="thumbnails"))
         await enter(_running(_work(settings, opened), name="workers"))
         app = _application(settings, opened, readiness, base_url)
         provider = router.catalogue.asked_for(EditOptions(), has_mask=False)
-        yield Service(app=app, backend=backend, readiness=readiness, provider=provider)
+        yield Service(
+            app=app, backend=backend, readiness=readiness, provider=provider, rotation=rotation
+        )
 
 
-def _open_storage(settings: Settings, base_url: str) -> AbstractAsyncContextManager[Storage]:
-    return settings.storage.open(data_dir=settings.data_dir, base_url=base_url)
+def _open_storage(
+    settings: Settings, base_url: str, renewals: Renewals
+) -> AbstractAsyncContextManager[Storage]:
+    return settings.storage.open(data_dir=settings.data_dir, base_url=base_url, renewals=renewals)
 
 
 def _job_runner(settings: Settings, opened: _Opened) -> JobRunner:
@@ -271,7 +287,13 @@ def _application(
         cursors=opened.cursors,
         readiness=readiness,
         spool=opened.spool,
-        metrics=make_registry(opened.backend, opened.spool, opened.router, opened.progress),
+        metrics=make_registry(
+            backend=opened.backend,
+            spool=opened.spool,
+            router=opened.router,
+            progress=opened.progress,
+            renewals=opened.renewals,
+        ),
         configuration=shown(settings),
     )
     return app

@@ -106,7 +106,7 @@ def configure_logging(
             ],
         )
 
-    handler = _Handler(stream)
+    handler = _Handler(stream, cleaner)
     handler.setFormatter(formatter(*renderers))
     root = logging.getLogger()
     root.handlers = [handler]
@@ -127,8 +127,19 @@ def configure_logging(
     logging.captureWarnings(capture=True)
 
 
+def redact_too(secrets: Iterable[str]) -> None:
+    """Replace further secrets in the lines of this process, as `configure_logging` does."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.cleaner.learn(secrets)
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes lines to a stream; of one that fails it tells no more than that it did."""
+
+    def __init__(self, stream: TextIO, cleaner: "_Cleaner") -> None:
+        super().__init__(stream)
+        self.cleaner = cleaner
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - the name and signature are logging's
         """Say on stderr which type of error it was.
@@ -150,6 +161,11 @@ class _Cleaner:
     """Makes all values plain: any form can show them, no line breaks, no secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets: list[str] = []
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Take these secrets out as well."""
         # Very short values would tear holes into innocent words.
         known = {
             part for secret in secrets for part in (secret, *secret.splitlines()) if len(part) >= 6
@@ -157,7 +173,7 @@ class _Cleaner:
         # The repr of an object, of bytes say, shows special characters in another way.
         known |= {repr(form)[skip:-1] for s in known for form, skip in ((s, 1), (s.encode(), 2))}
         # The longest first: one secret may be a part of another.
-        self._secrets = sorted(known, key=len, reverse=True)
+        self._secrets = sorted({*known, *self._secrets}, key=len, reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {_printable(name): self._clean(value) for name, value in event.items()}

@@ -136,6 +136,9 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with listening(settings) as server:
+        rotation = server.service.rotation
+        if rotation.has_sources:  # else the signal ends the process, as with any program
+            loop.add_signal_handler(signal.SIGHUP, rotation.ask)
         _announce(settings, server)
         await stop.wait()
         stop.clear()

@@ -29,6 +29,7 @@ from botocore.session import Session
 
 HOST = "127.0.0.1"
 ACCOUNT, USER, SECRET = "test", "tester", "testing"
+OTHER_USER, OTHER_SECRET = "other", "othersecret"
 REGION = "us-east-1"
 START_SECONDS = 30
 
@@ -93,6 +94,7 @@ location = {region}
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account}_{user} = {secret} .admin
+user_{account}_{other_user} = {other_secret} .admin
 {filters}
 """
 
@@ -204,6 +206,8 @@ def _write_configuration(etc: Path, devices: Path, ports: dict[str, int], *, tls
         account=ACCOUNT,
         user=USER,
         secret=SECRET,
+        other_user=OTHER_USER,
+        other_secret=OTHER_SECRET,
         filters="\n".join(
             f"[filter:{name}]\nuse = egg:swift#{name}" for name in _PLAIN_FILTERS.split()
         ),

@@ -33,7 +33,9 @@ from imgsvc.providers.openai import OpenAIConfig, OpenAIEntry
 from imgsvc.providers.options import EditOptions
 from imgsvc.providers.policy import RoutingConfig
 from imgsvc.providers.prompts import PromptFilter, PromptsConfig, open_prompt_filter
+from imgsvc.providers.renewing import RenewingProvider
 from imgsvc.providers.router import EditRouter
+from imgsvc.secrets import NO_RENEWALS, Renewals
 
 ImageApiConfig: TypeAlias = OpenAIConfig | Automatic1111Config | HuggingFaceConfig
 """How an image API is configured, whatever its kind."""
@@ -104,10 +106,16 @@ def open_provider(config: ImageApiConfig, pool: ImagePool) -> AbstractAsyncConte
 
 @asynccontextmanager
 async def open_router(
-    configs: Sequence[ImageApiConfig], routing: RoutingConfig, local: LocalConfig, pool: ImagePool
+    configs: Sequence[ImageApiConfig],
+    routing: RoutingConfig,
+    local: LocalConfig,
+    pool: ImagePool,
+    *,
+    renewals: Renewals = NO_RENEWALS,
 ) -> AsyncIterator[EditRouter]:
     """Yield the router to these providers, in their order; without any, the local engine edits."""
     async with AsyncExitStack() as stack:
-        providers = [await stack.enter_async_context(open_provider(each, pool)) for each in configs]
+        opened = [await stack.enter_async_context(open_provider(each, pool)) for each in configs]
+        providers = [RenewingProvider(each, renewals) for each in opened]
         limits = {each.name: each.limits for each in configs}
         yield EditRouter(providers, LocalProvider(pool, local), routing, limits=limits)

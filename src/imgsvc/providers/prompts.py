@@ -17,6 +17,8 @@ from imgsvc.errors import (
 )
 from imgsvc.providers.deny_list import DenyList, read_patterns
 from imgsvc.providers.openai import OpenAIConfig
+from imgsvc.providers.renewing import is_key_rejected
+from imgsvc.secrets import NO_RENEWALS, Renewals
 
 if TYPE_CHECKING:
     from imgsvc.providers.moderation import Moderation
@@ -69,8 +71,10 @@ class PromptFilter:
         config: PromptsConfig,
         deny_list: DenyList | None,
         moderation: "Moderation | None",
+        renewals: Renewals = NO_RENEWALS,
     ) -> None:
         self._config = config
+        self._renewals = renewals
         self._deny_list = deny_list
         self._moderation = moderation
 
@@ -94,7 +98,9 @@ class PromptFilter:
 
     async def _moderate(self, moderation: "Moderation", prompt: str) -> None:
         try:
-            categories = await moderation.judge(prompt)
+            categories = await self._renewals.retry(
+                lambda: moderation.judge(prompt), is_key_rejected
+            )
         except ProviderError as error:
             failure = self._config.moderation_failure
             _log.warning(
@@ -110,7 +116,7 @@ class PromptFilter:
 
 @asynccontextmanager
 async def open_prompt_filter(
-    config: PromptsConfig, openai: OpenAIConfig
+    config: PromptsConfig, openai: OpenAIConfig, *, renewals: Renewals = NO_RENEWALS
 ) -> AsyncIterator[PromptFilter]:
     """Yield the filter; with nothing configured it takes every prompt.
 
@@ -131,4 +137,4 @@ async def open_prompt_filter(
                     openai, model=config.moderation_model, timeout=config.moderation_timeout
                 )
             )
-        yield PromptFilter(config, deny_list, moderation)
+        yield PromptFilter(config, deny_list, moderation, renewals)

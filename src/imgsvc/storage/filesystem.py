@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from imgsvc.errors import ObjectNotFound
+from imgsvc.secrets import NO_RENEWALS, Renewals
 from imgsvc.signing_keys import load_signing_key
 from imgsvc.storage import disk
 from imgsvc.storage.base import ObjectInfo, ObjectStat
@@ -71,7 +72,13 @@ class FilesystemConfig(StorageSettings):
     )
 
     @asynccontextmanager
-    async def open(self, *, data_dir: Path, base_url: str) -> AsyncIterator["FilesystemStorage"]:
+    async def open(
+        self,
+        *,
+        data_dir: Path,
+        base_url: str,
+        renewals: Renewals = NO_RENEWALS,  # noqa: ARG002 - this one needs no secrets
+    ) -> AsyncIterator["FilesystemStorage"]:
         """Make the folders and the key that signs links, and yield the storage.
 
         Links begin with base_url. Raises ConfigurationError if the folders cannot be used.

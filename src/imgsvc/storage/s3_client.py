@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentials
 from aiobotocore.session import get_session
+from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import parse_timestamp
 
+from imgsvc.secrets import NO_RENEWALS, Renewals
 from imgsvc.storage.s3 import S3Storage
 from imgsvc.storage.s3_config import S3Config
 from imgsvc.storage.s3_retry import Retry
@@ -18,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_s3(config: S3Config) -> AsyncIterator[S3Storage]:
+async def open_s3(config: S3Config, renewals: Renewals = NO_RENEWALS) -> AsyncIterator[S3Storage]:
     """Yield the storage, which holds its connections until the context ends."""
     async with connect(config) as client:
         yield S3Storage(
             client=client,
             endpoint=config.endpoint,
             checksums=config.checksums,
-            retry=Retry(seconds=config.retry_seconds),
+            retry=Retry(seconds=config.retry_seconds, renewals=renewals),
         )
 
 
@@ -33,14 +36,13 @@ async def open_s3(config: S3Config) -> AsyncIterator[S3Storage]:
 async def connect(config: S3Config) -> AsyncIterator["S3Client"]:
     """Yield a client that tries each call once."""
     session = get_session()
+    session.register_component("credential_provider", _CurrentKeys(config))
     parsers = session.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=_timestamp)
     create = session.create_client(
         "s3",
         endpoint_url=config.endpoint,
         region_name=config.region,
-        aws_access_key_id=config.access_key_id,
-        aws_secret_access_key=config.secret_access_key.get_secret_value(),
         verify=str(config.ca_file) if config.ca_file else None,
         config=AioConfig(
             signature_version="s3v4",
@@ -59,6 +61,25 @@ async def connect(config: S3Config) -> AsyncIterator["S3Client"]:
     async with create as client:
         client.meta.events.register("before-call.s3", _do_not_look_for_the_region)
         yield client
+
+
+class _CurrentKeys(AioCredentials):
+    """The keys as the configuration has them at each call; the environment's are not looked for."""
+
+    def __init__(self, config: S3Config) -> None:
+        super().__init__(config.access_key_id, config.secret_access_key.get_secret_value())
+        self._config = config
+
+    async def load_credentials(self) -> AioCredentials:
+        """Return what a session signs with."""
+        return self
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override] # aiobotocore awaits what botocore calls
+        """Return the keys for one call."""
+        config = self._config
+        return ReadOnlyCredentials(
+            config.access_key_id, config.secret_access_key.get_secret_value(), None
+        )
 
 
 def _do_not_look_for_the_region(context: dict[str, Any], **_: Any) -> None:

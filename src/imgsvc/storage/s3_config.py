@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, FilePath, SecretStr, model_validator
 
+from imgsvc.secrets import NO_RENEWALS, Renewals
 from imgsvc.storage.settings import StorageSettings
 
 if TYPE_CHECKING:
@@ -117,9 +118,10 @@ class S3Config(StorageSettings):
         *,
         data_dir: Path,  # noqa: ARG002  # all kinds are opened alike; this one keeps no files
         base_url: str,  # noqa: ARG002  # nor does it serve links itself
+        renewals: Renewals = NO_RENEWALS,
     ) -> AsyncIterator["S3Storage"]:
         """Yield the storage, which holds its connections until the context ends."""
         from imgsvc.storage.s3_client import open_s3  # noqa: PLC0415 - see the module's docstring
 
-        async with open_s3(self) as storage:
+        async with open_s3(self, renewals) as storage:
             yield storage

@@ -86,6 +86,14 @@ def code_of(exc: ClientError) -> str:
     return exc.response.get("Error", {}).get("Code", "")
 
 
+def is_denied(exc: Exception) -> bool:
+    """Tell whether the storage refused the call for its keys, or for what they may do.
+
+    Which of both it was is not always told: an answer to HEAD has no code.
+    """
+    return isinstance(exc, ClientError) and status_of(exc) in {401, 403}
+
+
 def is_passing(exc: Exception) -> bool:
     """Tell whether the same call may work soon: the storage is overloaded, restarts or is away."""
     match exc:

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import structlog
 
-from imgsvc.storage.s3_errors import S3_ERRORS, is_passing, short_name
+from imgsvc.secrets import NO_RENEWALS, Renewals
+from imgsvc.storage.s3_errors import S3_ERRORS, is_denied, is_passing, short_name
 
 log = structlog.get_logger(__name__)
 
@@ -23,17 +24,22 @@ _LONGEST_WAIT = 8.0  # seconds
 class Retry:
     """Repeats a call for `seconds` after its first failure, if that may pass.
 
+    One that is denied is repeated, once, if there are newer keys.
     The time counts from the failure, not from the call: an upload of minutes that breaks
     off is tried again too. Cancelling works at any time, in a wait as well.
     """
 
     seconds: float
+    renewals: Renewals = NO_RENEWALS
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random  # from 0 to 1
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what `attempt` does, or raise the error of its last run."""
+        return await self.renewals.retry(lambda: self._while_it_may_pass(attempt), is_denied)
+
+    async def _while_it_may_pass(self, attempt: Callable[[], Awaitable[T]]) -> T:
         give_up: float | None = None
         longest = _FIRST_WAIT
         while True:

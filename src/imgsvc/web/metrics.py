@@ -17,16 +17,24 @@ from imgsvc.callbacks import PostOutcome, ProgressSender
 from imgsvc.jobs import JobBackend, Spool
 from imgsvc.providers import BreakerState, EditRouter
 from imgsvc.providers.pricing import NANO
+from imgsvc.secrets import Renewals
 
 _LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
 def make_registry(
-    backend: JobBackend, spool: Spool, router: EditRouter, progress: ProgressSender
+    *,
+    backend: JobBackend,
+    spool: Spool,
+    router: EditRouter,
+    progress: ProgressSender,
+    renewals: Renewals,
 ) -> CollectorRegistry:
     """Return a registry with the figures of this service and of its process."""
     registry = CollectorRegistry()
-    registry.register(_Service(backend=backend, spool=spool, router=router, progress=progress))
+    registry.register(
+        _Service(backend=backend, spool=spool, router=router, progress=progress, renewals=renewals)
+    )
     ProcessCollector(registry=registry)
     return registry
 
@@ -39,6 +47,7 @@ class _Service(Collector):
     spool: Spool
     router: EditRouter
     progress: ProgressSender
+    renewals: Renewals
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures as they are now."""
@@ -57,6 +66,7 @@ class _Service(Collector):
             {"pending": stats.callbacks_pending, "dead": stats.callbacks_dead},
         )
         yield _posts(self.progress)
+        yield _reads(self.renewals)
         yield GaugeMetricFamily(
             "imgsvc_spool_bytes",
             "Bytes of disk that jobs and their record take up",
@@ -93,6 +103,17 @@ def _posts(progress: ProgressSender) -> CounterMetricFamily:
     )
     for outcome in PostOutcome:
         family.add_metric([outcome], progress.posts[outcome])
+    return family
+
+
+def _reads(renewals: Renewals) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "imgsvc_secrets_reads",
+        "How often secrets were read again, by where they are kept and how that went",
+        labels=["source", "outcome"],
+    )
+    for labels, count in renewals.reads.items():
+        family.add_metric(labels, count)
     return family
 
 
