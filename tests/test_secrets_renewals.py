@@ -29,7 +29,7 @@ async def test_a_refusal_looks_for_newer_secrets_once_and_not_all_the_time(
     assert calls == 3
 
     async def find() -> None:
-        found.count += 1
+        found.note()
 
     found = Renewals(find)
     with pytest.raises(PermissionError):

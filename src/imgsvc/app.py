@@ -125,6 +125,7 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
                 settings.image_apis, settings.routing, settings.local, editors, renewals=renewals
             )
         )
+        renewals.tell(router.breakers.try_new_keys)
         prompts = await enter(
             open_prompt_filter(settings.prompts, settings.openai, renewals=renewals)
         )

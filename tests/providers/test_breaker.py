@@ -74,6 +74,17 @@ def test_a_breaker_that_has_closed_begins_with_the_first_span_again() -> None:
     assert breaker.status.probe_in == FIRST
 
 
+def test_a_new_key_is_tried_at_once_where_the_old_one_was_rejected_and_nowhere_else() -> None:
+    for error in (ProviderKeyRejected(), ProviderOutOfCredit()):
+        breaker, _ = make_breaker()
+        call(breaker, error)
+        breaker.try_new_key()
+        assert breaker.refuses is isinstance(error, ProviderOutOfCredit)
+    breaker, _ = make_breaker()
+    breaker.try_new_key()
+    assert breaker.state is BreakerState.CLOSED
+
+
 def test_the_reason_is_that_of_the_newest_probe() -> None:
     breaker, clock = make_breaker()
     call(breaker, ProviderOutOfCredit())

@@ -137,8 +137,8 @@ class Rotation:
             else:
                 problems.append(f"{name}: is empty")
         if changed:
-            self.renewals.count += 1
             log.info("secrets_renewed", settings=changed)
+            self.renewals.note()
         return problems
 
 

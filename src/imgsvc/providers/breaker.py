@@ -16,7 +16,7 @@ from time import monotonic
 
 import structlog
 
-from imgsvc.errors import ProviderError
+from imgsvc.errors import ProviderError, ProviderKeyRejected
 from imgsvc.providers.policy import POLICY, Effect, RoutingConfig
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -113,6 +113,11 @@ class Breaker:
             if effect is Effect.OPENS or (effect is Effect.COUNTS and enough):
                 self._open(error, again=was_probe)
 
+    def try_new_key(self) -> None:
+        """Let the next call show at once whether a new key works, if the old one was rejected."""
+        if self._opened_by is not None and self._opened_by[0] is ProviderKeyRejected:
+            self._probe_at = self._clock()
+
     def _open(self, error: ProviderError, *, again: bool) -> None:
         first, longest = self._config.open_seconds, self._config.max_open_seconds
         self._open_seconds = min(2 * self._open_seconds, longest) if again else first
@@ -147,6 +152,11 @@ class Breakers:
         if key not in self._known:
             self._known[key] = Breaker(provider, model, self._config, self._clock)
         return self._known[key]
+
+    def try_new_keys(self) -> None:
+        """Let a call through wherever a rejected key has opened the breaker."""
+        for breaker in self._known.values():
+            breaker.try_new_key()
 
     def statuses(self) -> list[BreakerStatus]:
         """Return how each stands."""

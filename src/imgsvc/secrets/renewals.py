@@ -30,8 +30,19 @@ class Renewals:
         self.reads: Counter[tuple[str, ReadOutcome]] = Counter()
         """How often each source, by its name, was read in which way."""
         self._look = look
+        self._waiting: list[Callable[[], None]] = []
         self._lock = asyncio.Lock()
         self._looked: float | None = None  # as monotonic() counts
+
+    def tell(self, call: Callable[[], None]) -> None:
+        """Have something called after each renewal."""
+        self._waiting.append(call)
+
+    def note(self) -> None:
+        """Count a renewal: at least one secret was replaced."""
+        self.count += 1
+        for call in self._waiting:
+            call()
 
     async def since(self, count: int) -> bool:
         """Return whether secrets were renewed since there had been so many renewals.
