@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from imgsvc.config import Settings, load_settings
 from imgsvc.config.rotation import Rotation, open_rotation
-from imgsvc.logs import configure_logging
+from imgsvc.logs import configure_logging, redact_too
 from imgsvc.providers import Automatic1111Config, OpenAIConfig
 from imgsvc.secrets import ReadOutcome, files
 from imgsvc.storage import S3Config
@@ -267,6 +267,11 @@ async def test_new_secrets_are_taken_out_of_the_log_and_old_ones_too(
         secret_file("openai__api_key", "sk-new-canary")
         await rotation.renewals.since(0)
         logging.getLogger("library").warning("header %s %s", "sk-old-canary", "sk-new-canary")
+        redact_too(f"canary-{number}" for number in range(2000))
+        logging.getLogger("library").warning("latest canary-1999 earliest %s", "sk-old-canary")
+    *_, last = stream.getvalue().splitlines()
+    assert "latest [redacted] earliest sk-old-canary" in last  # it does not grow without end
+    stream.truncate(stream.getvalue().index(last))
     assert "secrets_renewed" in stream.getvalue()
     assert "header [redacted] [redacted]" in stream.getvalue()
     assert "canary" not in stream.getvalue()

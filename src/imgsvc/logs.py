@@ -38,6 +38,7 @@ _MAX_ITEMS = 1_000  # entries of one list or table
 _MAX_DEPTH = 10  # tables within tables
 _MAX_CHAIN = 5  # exceptions that led to each other, or came in one group
 _MAX_FRAMES = 12  # functions an exception passed through, the innermost ones
+_MAX_SECRETS = 1_000  # that are looked for in each value, unless more are in force
 _MAX_INTEGER = 2**63 - 1  # what every reader of JSON can hold
 
 
@@ -161,19 +162,22 @@ class _Cleaner:
     """Makes all values plain: any form can show them, no line breaks, no secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets: list[str] = []
+        self._learnt: dict[str, None] = {}  # the latest last
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Take these secrets out as well."""
+        """Take these secrets out as well; of very many, the earliest are forgotten."""
         # Very short values would tear holes into innocent words.
         known = {
             part for secret in secrets for part in (secret, *secret.splitlines()) if len(part) >= 6
         }
         # The repr of an object, of bytes say, shows special characters in another way.
         known |= {repr(form)[skip:-1] for s in known for form, skip in ((s, 1), (s.encode(), 2))}
+        earlier = [secret for secret in self._learnt if secret not in known]
+        kept = max(len(known), _MAX_SECRETS)
+        self._learnt = dict.fromkeys([*earlier, *known][-kept:])
         # The longest first: one secret may be a part of another.
-        self._secrets = sorted({*known, *self._secrets}, key=len, reverse=True)
+        self._secrets = sorted(self._learnt, key=len, reverse=True)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {_printable(name): self._clean(value) for name, value in event.items()}
