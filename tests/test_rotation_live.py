@@ -99,12 +99,14 @@ async def test_a_server_process_changes_over_while_a_job_is_in_work(
     assert not any(secret in line for line in server.output for secret in (OLD, NEW))
 
 
+@pytest.mark.parametrize("room", ["callbacks", "clients__127_0_0_1"])
 async def test_callbacks_are_signed_by_both_secrets_while_receivers_change_over(
-    env: Environment, monkeypatch: pytest.MonkeyPatch
+    env: Environment, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
     monkeypatch.setattr(rotation, "FILES_INTERVAL", AT_ONCE)
-    secret_file("callbacks__signing_secrets", json.dumps([OLD]))
-    env(IMGSVC_LOGS__LEVEL="error")
+    name = f"{room}__signing_secrets"
+    secret_file(name, json.dumps([OLD]))
+    env(IMGSVC_LOGS__LEVEL="error", IMGSVC_CLIENTS='{"127.0.0.1": {"max_priority": 9}}')
     async with running_service(load_settings()) as caller:
         for secrets, expected in (
             ([OLD], ["old"]),
@@ -113,10 +115,14 @@ async def test_callbacks_are_signed_by_both_secrets_while_receivers_change_over(
             ([NEW], ["new"]),
         ):
             before = reads(caller)
-            secret_file("callbacks__signing_secrets", json.dumps(secrets))
+            secret_file(name, json.dumps(secrets))
             await looked(caller, before)
             await caller.submit(PATH, PHOTO | {"model": "local", "prompt": "grayscale"})
             assert signers(await caller.receiver.next()) == expected
+        async with caller.session.get(f"{caller.server.url}/metrics") as answer:
+            figures = await answer.text()
+        for outcome in ("read", "refused"):
+            assert f'imgsvc_secrets_reads_total{{outcome="{outcome}",source="files"}} ' in figures
 
 
 def reads(caller: Caller) -> int:

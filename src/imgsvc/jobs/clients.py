@@ -3,10 +3,10 @@
 A client is whom a key or a token names, and without authentication an address.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from imgsvc.callbacks import HostName, SigningSecret
 from imgsvc.errors import InvalidObjectKey
@@ -102,12 +102,13 @@ class Clients:
         named: Mapping[str, ClientConfig] | None = None,
     ) -> None:
         common = dict(everybody or LimitsConfig())
+        self._configured = named or {}
         self._others = ClientConfig.model_construct(**common)
         self._named = {
             name: own.model_copy(
                 update={key: value for key, value in common.items() if getattr(own, key) is None}
             )
-            for name, own in (named or {}).items()
+            for name, own in self._configured.items()
         }
 
     def of(self, client: str) -> ClientConfig:
@@ -117,3 +118,11 @@ class Clients:
     def max_running_jobs(self, client: str) -> int | None:
         """Return how many jobs of a client may be in work at once; None: any number."""
         return self.of(client).max_running_jobs
+
+    def signing_secrets(self, client: str) -> Sequence[SecretStr] | None:
+        """Return what signs the callbacks of a client as it is now; None: as for all others.
+
+        It is replaced where it is configured, so that the copy in `of` may be an old one.
+        """
+        own = self._configured.get(client)
+        return None if own is None else own.signing_secrets

@@ -41,7 +41,7 @@ class CallbackDeliverer:
             request_id=job.request_id,
             body=self.blobs.path(job.callback_body),
             number=number,
-            signing_secrets=self.clients.of(job.client).signing_secrets,
+            signing_secrets=self.clients.signing_secrets(job.client),
         )
         with bound_contextvars(job_id=job.id, request_id=job.request_id, client=job.client):
             began = datetime.now(UTC)
