@@ -330,7 +330,7 @@ async def _work(settings: Settings, opened: _Opened) -> None:
     deliverer = CallbackDeliverer(
         backend=opened.backend,
         blobs=opened.blobs,
-        sender=CallbackSender(opened.session, settings.callbacks),
+        sender=CallbackSender(opened.session, settings.callbacks, proxy=opened.egress.proxy),
         schedule=settings.callbacks.schedule,
         clients=opened.clients,
     )

@@ -225,6 +225,18 @@ async def test_of_a_large_answer_only_the_beginning_is_read(
     assert first.peer_port != second.peer_port
 
 
+async def test_what_an_answer_repeats_of_the_query_is_not_kept(
+    receiver: Receiver, sender: CallbackSender, delivery: MakeDelivery
+) -> None:
+    body = b"no such page: /callback?token=canary+1%2F2&n=1, token canary 1/2, n 1 " + b"x" * 5000
+    receiver.answer_with(reply(404, body=body))
+    attempt = await sender.attempt(delivery(f"{receiver.url}?token=canary+1%2F2&n=1"))
+    assert attempt.answer.startswith(
+        "no such page: /callback?[redacted], token [redacted], n 1 xxx"
+    )
+    assert len(attempt.answer) == 1024
+
+
 async def test_an_ordinary_answer_leaves_the_connection_for_the_next_callback(
     receiver: Receiver, sender: CallbackSender, delivery: MakeDelivery
 ) -> None:

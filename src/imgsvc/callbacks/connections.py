@@ -91,14 +91,24 @@ def _lead_through(req: aiohttp.ClientRequest, proxy: URL) -> None:
     """Send a request through the proxy as it is now, whatever it was when the session began."""
     credentials: dict[str, str] = {}
     if proxy.user is not None:
-        value = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
-        credentials = {hdrs.PROXY_AUTHORIZATION: value}
+        credentials = {hdrs.PROXY_AUTHORIZATION: _authorization(proxy)}
     # The password is not in the proxy's URL, which aiohttp quotes in its errors. Only what
     # opens a tunnel has headers of the proxy's own.
     is_tunnelled = req.is_ssl()
     req.update_proxy(proxy.with_user(None), None, credentials if is_tunnelled else None)
     if not is_tunnelled:
         req.headers.update(credentials)
+
+
+def proxy_secrets(proxy: URL) -> set[str]:
+    """Return what nobody but the proxy may know of its URL, in the forms that it is sent in."""
+    if proxy.user is None:
+        return set()
+    return {proxy.password or "", _authorization(proxy).removeprefix("Basic ")}
+
+
+def _authorization(proxy: URL) -> str:
+    return aiohttp.encode_basic_auth(proxy.user or "", proxy.password or "")
 
 
 class _GuardedConnector(_CheckedConnector):

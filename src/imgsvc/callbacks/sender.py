@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,17 +14,21 @@ import aiohttp
 import structlog
 from pydantic import SecretStr
 from structlog.typing import FilteringBoundLogger
+from yarl import URL
 
 from imgsvc.callbacks import protocol
+from imgsvc.callbacks.connections import proxy_secrets
 from imgsvc.callbacks.guard import check_url
 from imgsvc.callbacks.protocol import CallbacksConfig, Verdict
 from imgsvc.errors import ForbiddenUrl, InvalidUrl
+from imgsvc.logs import REDACTED
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 _CHUNK_BYTES = 256 * 1024
 _ANSWER_READ_BYTES = 64 * 1024
 _ANSWER_KEPT_BYTES = 1024
+_SECRET_LENGTH = 6  # characters: shorter values would tear holes into innocent words
 # The status has decided before the answer's body is read, and an ordinary one is there at
 # once. A longer wait would let receivers that drip their answers take the slots of others.
 _ANSWER_SECONDS = 2.0
@@ -81,9 +85,17 @@ class _Reply:
 class CallbackSender:
     """Makes attempts over one shared session from :func:`imgsvc.callbacks.open_session`."""
 
-    def __init__(self, session: aiohttp.ClientSession, config: CallbacksConfig) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        config: CallbacksConfig,
+        *,
+        proxy: Callable[[], SecretStr] | None = None,
+    ) -> None:
+        """`proxy` tells the URL of the forward proxy that the session uses; None: it uses none."""
         self._session = session
         self._config = config
+        self._proxy = proxy
 
     async def attempt(self, delivery: Delivery) -> Attempt:
         """Send the callback once and say how it went; raise nothing but CancelledError."""
@@ -134,8 +146,22 @@ class CallbackSender:
                     retry_after=protocol.parse_retry_after(
                         response.headers.get("Retry-After"), now=datetime.now(UTC)
                     ),
-                    answer=await _read_answer(response),
+                    answer=self._shown_answer(url, await _read_answer(response)),
                 )
+
+    def _shown_answer(self, url: URL, answer: bytes) -> str:
+        """Return how an answer begins, without what it repeats of the secrets sent to it.
+
+        Those are the query of the receiver's URL, and what the proxy knows us by.
+        """
+        secrets = {url.raw_query_string, url.query_string, *url.query.values()}
+        if self._proxy is not None:
+            secrets |= proxy_secrets(URL(self._proxy().get_secret_value()))
+        text = answer.decode(errors="replace")
+        for secret in sorted(secrets, key=len, reverse=True):
+            if len(secret) >= _SECRET_LENGTH:
+                text = text.replace(secret, REDACTED)
+        return text.encode()[:_ANSWER_KEPT_BYTES].decode(errors="replace")
 
     def _signing_secrets(self, delivery: Delivery) -> Sequence[SecretStr]:
         """Return what signs a callback: asked at each attempt, because it may be replaced."""
@@ -161,8 +187,8 @@ class CallbackSender:
         )
 
 
-async def _read_answer(response: aiohttp.ClientResponse) -> str:
-    """Return how the answer begins.
+async def _read_answer(response: aiohttp.ClientResponse) -> bytes:
+    """Return how the answer begins, more of it than is kept.
 
     Reading somewhat further than that lets the connection be used again after an
     ordinary answer. An answer that breaks off, or is still coming when the time is up,
@@ -176,7 +202,7 @@ async def _read_answer(response: aiohttp.ClientResponse) -> str:
                 if not chunk:
                     break
                 answer += chunk
-    return answer[:_ANSWER_KEPT_BYTES].decode(errors="replace")
+    return bytes(answer)
 
 
 def explain(exc: Exception) -> tuple[Verdict, str] | None:
