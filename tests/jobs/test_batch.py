@@ -204,7 +204,7 @@ async def test_a_hanging_image_is_stopped_and_the_next_one_begins(
 ) -> None:
     for number in range(3):
         buckets.add(f"input/{number}.png", PNG)
-    editor = make_editor(ScriptedProvider(default=hangs), item_timeout=0.2)
+    editor = make_editor(ScriptedProvider(default=hangs), item_timeout=0.5)
 
     body = await run(editor, concurrency=1, fallback_allowed=False)
 
