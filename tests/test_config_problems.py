@@ -326,6 +326,11 @@ def test_whatever_the_variables_hold_it_loads_or_says_what_is_wrong(
             load_settings()
 
 
+def test_a_path_that_is_none_is_told_apart(env: Environment) -> None:
+    env(IMGSVC_SECRETS__CA_FILE="x" * 5000)
+    assert problems() == ["a path in the configuration cannot be used: File name too long"]
+
+
 def test_a_server_without_a_key_is_half_configured(env: Environment) -> None:
     env(OPENAI_BASE_URL="http://127.0.0.1:8080/v1")
     assert any("OPENAI_API_KEY" in line for line in problems())

@@ -30,7 +30,7 @@ def read_manager(settings_cls: type[BaseModel], layers: Layers) -> Mapping[str, 
         room |= keys if isinstance(keys, dict) else {}
     try:
         config = SecretsConfig.model_validate(room)
-    except ValidationError:
+    except (ValidationError, OSError):  # OSError: no path, too long say
         return {}
     if config.manager is None:
         return {}
