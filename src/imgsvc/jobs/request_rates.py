@@ -29,11 +29,12 @@ class Admission:
 def judge(full_at: int, *, now: int, limit: int) -> Admission:
     """Judge a request that comes `now`; `limit` is of a minute, and may differ each time.
 
-    `full_at` is that of the last one that was let in, 0 of a client that has made none. A clock
-    that was put back costs nobody more than one window.
+    `full_at` is that of the last one that was let in, 0 of a client that has made none. One that
+    is more than a window ahead is of a clock that was put back since, and counts for nothing:
+    else its client would be refused until that time comes again.
     """
     share = WINDOW // limit
-    begin = min(max(full_at, now), now + WINDOW)
+    begin = now if full_at > now + WINDOW else max(full_at, now)
     end = begin + share
     wait = max(0, end - WINDOW - now)
     full_at = begin if wait else end
