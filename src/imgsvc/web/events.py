@@ -8,13 +8,22 @@ few lines here, and what matters it does not do: drop a reader who does not read
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from time import monotonic
 
 import orjson
 import structlog
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
-from imgsvc.errors import DiskRefuses, InvalidEventId, JobNotFound, ShuttingDown
+from imgsvc.errors import (
+    CredentialsInvalid,
+    DiskRefuses,
+    InvalidEventId,
+    JobNotFound,
+    ShuttingDown,
+    TokenKeysUnavailable,
+)
 from imgsvc.jobs.models import JobEvent
 from imgsvc.web.jobs import visible_job
 from imgsvc.web.keys import CONTEXT, Context
@@ -37,6 +46,9 @@ HEADER = "Last-Event-ID"
 _NUMBER = re.compile(r"[0-9]{1,18}")  # fits 64 bits
 
 Send = Callable[[bytes], Awaitable[None]]
+
+_NO_MORE = (CredentialsInvalid, TokenKeysUnavailable)
+"""What ends a stream whose reader's key or token has ended since it began."""
 
 
 async def job_events(request: web.Request) -> web.StreamResponse:
@@ -67,12 +79,13 @@ async def job_events(request: web.Request) -> web.StreamResponse:
         last = 0
     try:
         await _send(response, greeting)
-        await _tell(context, job_id, last, lambda data: _send(response, data))
+        still_may = partial(context.guard.check_again, request)
+        await _tell(context, job_id, last, lambda data: _send(response, data), still_may)
     except TimeoutError:
         log.info("slow_reader_dropped", job_id=job_id)
         if request.transport is not None:
             request.transport.abort()
-    except (ConnectionError, ShuttingDown, DiskRefuses, JobNotFound):
+    except (ConnectionError, ShuttingDown, DiskRefuses, JobNotFound, *_NO_MORE):
         pass  # the answer has begun, so all it can do is end; the reader comes again
     return response
 
@@ -87,14 +100,21 @@ def last_event_id(headers: CIMultiDictProxy[str]) -> int:
     return int(values[0])
 
 
-async def _tell(context: Context, job_id: str, last: int, send: Send) -> None:
+async def _tell(
+    context: Context, job_id: str, last: int, send: Send, still_may: Callable[[], Awaitable[None]]
+) -> None:
     """Send all events behind the one with the number `last`, until the job is settled.
 
-    Raises ShuttingDown when the server drains.
+    Raises ShuttingDown when the server drains, and what `still_may` raises, which is asked
+    every HEARTBEAT seconds.
     """
+    asked = monotonic()
     with context.backend.watch(job_id) as happened:
         while True:
             happened.clear()
+            if monotonic() - asked >= HEARTBEAT:
+                await still_may()
+                asked = monotonic()
             # First the job, then its events: those of a settled one are all there.
             job = await context.backend.get(job_id)
             while page := await context.backend.events(job_id, after=last, limit=PAGE):

@@ -180,8 +180,10 @@ Body = TypeVar("Body", bound=_Body)
 
 
 async def _wanted(request: web.Request, schema: type[Body]) -> Body:
-    timeout = request.app[CONTEXT].intake.server.body_timeout
-    fields = await read_small_object(request, timeout=timeout)
+    context = request.app[CONTEXT]
+    fields = await read_small_object(request, timeout=context.intake.server.body_timeout)
+    # Else a key that is being revoked could still make another.
+    await context.guard.check_again(request)
     try:
         return schema.model_validate(fields)
     except ValidationError as exc:

@@ -83,7 +83,9 @@ class _Submission:
 
     async def _accept(self, order: Order) -> tuple[Job, bool]:
         """Record a new job, or find the one that this request repeats."""
-        self.context.readiness.check()  # again: the body may have been long in coming
+        # Again: the body may have been long in coming.
+        self.context.readiness.check()
+        await self.context.guard.check_again(self.request)
         new = NewJob(
             spec=order.spec,
             request_id=self.request[REQUEST_ID],

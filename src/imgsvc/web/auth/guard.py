@@ -80,6 +80,16 @@ class Guard:
                 " a key that has it."
             )
 
+    async def check_again(self, request: web.Request) -> None:
+        """Look once more at a key or token that was good when the request came.
+
+        Whatever takes long asks: a body that comes in slowly, a stream of events. Raises
+        CredentialsInvalid if it has been revoked or has expired, TokenKeysUnavailable, or
+        DiskRefuses. It is no guess, so it does not count as a failure.
+        """
+        if not self.is_open:
+            await self._verify(presented(request.headers))
+
     async def _identify(self, request: web.Request) -> Principal:
         if self.is_open:
             client = request.remote or "unknown"
