@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,32 @@ async def test_one_client_cannot_take_all_the_room_for_bodies(service: Caller) -
     while budget.used:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.005)
     assert (await submit(service, greedy))[0] == 202
+
+
+# -- dry runs -------------------------------------------------------------------------------
+
+
+async def test_one_client_cannot_have_all_dry_runs(
+    service: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer, asked = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def slow(*_: object) -> None:
+        asked.release()
+        await may_answer.wait()
+
+    monkeypatch.setattr("imgsvc.web.dry_run.DryRuns._count", slow)
+    greedy, modest = [{"X-API-Key": await key_of(service, name, ALL)} for name in ("eve", "fay")]
+
+    async def dry_run(key: dict[str, str]) -> int:
+        return (await ask(service, "POST", PATHS[2], key, {"prompt": "x", "dry_run": True}))[0]
+
+    first = [asyncio.create_task(dry_run(greedy)) for _ in range(20)]
+    theirs = asyncio.create_task(dry_run(modest))
+    for _ in range(3):
+        await asked.acquire()
+    assert [await each for each in islice(asyncio.as_completed(first), 18)] == [503] * 18
+    may_answer.set()
+    assert Counter(await asyncio.gather(*first)) == {200: 2, 503: 18}
+    assert await theirs == 200
+    assert await dry_run(greedy) == 200

@@ -11,7 +11,7 @@ from imgsvc.web.auth.api_keys import KeyVerifier
 from imgsvc.web.auth.guard import Guard, guarding
 from imgsvc.web.auth.throttle import Throttle
 from imgsvc.web.body_budget import BodyBudget
-from imgsvc.web.dry_run import DryRuns
+from imgsvc.web.dry_run import AT_ONCE_OF_CLIENT, DryRuns
 from imgsvc.web.intake import Intake
 from imgsvc.web.keys import CONTEXT, Context
 from imgsvc.web.metrics import make_registry
@@ -64,7 +64,12 @@ def _context(resources: Resources, guard: Guard, readiness: Readiness) -> Contex
             readiness=readiness,
             budget=_body_budget(settings),
         ),
-        dry_runs=DryRuns(selector=resources.selector, catalogue=catalogue, readiness=readiness),
+        dry_runs=DryRuns(
+            selector=resources.selector,
+            catalogue=catalogue,
+            readiness=readiness,
+            of_client=AT_ONCE_OF_CLIENT if settings.auth.is_on else None,
+        ),
         backend=resources.backend,
         control=JobControl(
             backend=resources.backend,

@@ -1,6 +1,7 @@
 """What a batch would do: its objects are looked at, and nothing is kept."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,11 +17,15 @@ from imgsvc.jobs.selection import buckets_of
 from imgsvc.providers import LOCAL, Catalogue
 from imgsvc.providers.pricing import at_most, in_usd
 from imgsvc.web.answers import json_response
+from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.batch_schemas import DryRun
 from imgsvc.web.readiness import Readiness
 
 AT_ONCE = 4
 """Dry runs that go on at the same time: each keeps the storage busy."""
+
+AT_ONCE_OF_CLIENT = AT_ONCE // 2
+"""Dry runs of one client that go on at the same time, if callers have to prove who they are."""
 
 TIME_LIMIT = 30.0
 """Seconds after which the answer tells what was found by then."""
@@ -67,7 +72,8 @@ class DryRuns:
     selector: Selector
     catalogue: Catalogue
     readiness: Readiness
-    running: int = 0
+    of_client: int | None = None  # dry runs of one at a time; None: all of them
+    _running: Counter[str] = field(default_factory=Counter)  # by client
 
     async def answer(
         self, request: web.Request, spec: BatchSpec, keys: Sequence[str] | None
@@ -76,16 +82,20 @@ class DryRuns:
 
         Raises TooManyDryRuns, StorageError, or ShuttingDown when the server drains.
         """
-        if self.running >= AT_ONCE:
+        client, of_client = request[PRINCIPAL].client, self.of_client
+        is_greedy = of_client is not None and self._running[client] >= of_client
+        if is_greedy or self._running.total() >= AT_ONCE:
             raise TooManyDryRuns
-        self.running += 1
+        self._running[client] += 1
         try:
             tally = _Tally()
             is_complete = await self.readiness.unless_draining(
                 self._look(request, spec, keys, tally)
             )
         finally:
-            self.running -= 1
+            self._running[client] -= 1
+            if not self._running[client]:
+                del self._running[client]
         if not is_complete and keys is not None and not tally.images + tally.failed:
             raise _no_answer(TIME_LIMIT)
         return json_response(self._view(spec, tally, is_complete=is_complete))
