@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,26 @@ def test_a_full_disk_loses_no_line(configure: Configure) -> None:
     failed, *told = lines.all()
     assert failed["error"] == os.strerror(errno.ENOSPC)
     assert [line["target"] for line in told] == ["42", "42"]
+
+
+def test_a_line_that_a_full_disk_cuts_off_is_told_elsewhere_and_spoils_no_other(
+    configure: Configure, tmp_path: Path
+) -> None:
+    file = tmp_path / "audit.log"
+    lines = configure(audit_file=file)
+    tell(ENTRY)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 50, former[1]))
+    try:
+        tell(ENTRY)
+        tell(ENTRY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    tell(ENTRY)
+    tell(ENTRY)
+    failed, *told = lines.all()
+    assert failed["error"] == os.strerror(errno.EFBIG)
+    assert [line["target"] for line in told] == ["42", "42"]
+    first, cut_off, *later = file.read_text().splitlines()
+    assert len(cut_off) == 50
+    assert [json.loads(line)["target"] for line in (first, *later)] == ["42"] * 3

@@ -3,7 +3,7 @@
 import logging
 import os
 from contextlib import suppress
-from io import FileIO, TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
@@ -24,9 +24,18 @@ class AuditFile(WatchedFileHandler):
         self._fails = False
 
     def _open(self) -> TextIOWrapper:
-        """Open the file; a new one nobody else on the machine may read."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        return TextIOWrapper(FileIO(os.open(self.baseFilename, flags, 0o600), "a"), "utf-8")
+        """Open the file; a new one nobody else on the machine may read.
+
+        A line that was cut off, by a full disk or a crash, is ended first: else the next one
+        would be lost with it.
+        """
+        descriptor = os.open(self.baseFilename, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        # Buffered: to a raw file what does not fit any more would be dropped without an error.
+        stream = TextIOWrapper(BufferedWriter(FileIO(descriptor, "a")), "utf-8")
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            stream.write(self.terminator)
+        return stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, here or else among the others."""
