@@ -144,7 +144,10 @@ def usage(tx: Transaction, wanted: UsageFilter) -> UsageReport:
     those = "FROM usage_days WHERE day BETWEEN ? AND ?"
     if wanted.client is not None:
         values.append(wanted.client)
-        those += " AND client = ?"
+        # One look a day, past the rows of all other clients.
+        those = (
+            "FROM days CROSS JOIN usage_days USING (day) WHERE day BETWEEN ? AND ? AND client = ?"
+        )
     keys = ", ".join(_KEYS[wanted.group_by])
     order = "day" if wanted.group_by is Grouping.DAY else f"cost DESC, {keys}"
     rows = tx.execute(
@@ -175,7 +178,8 @@ def _under_way(tx: Transaction, budget: Budget, job: Any, day: str) -> int:
     whose, values = {
         Budget.JOB: ("job = ?", (job["seq"],)),
         Budget.CLIENT_DAY: (
-            "day = ? AND job IN (SELECT seq FROM jobs WHERE client = ?)",
+            # By way of the few calls, not of all jobs that the client ever had.
+            "day = ? AND (SELECT client FROM jobs WHERE seq = job) = ?",
             (day, job["client"]),
         ),
         Budget.DAY: ("day = ?", (day,)),
