@@ -151,6 +151,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (WANTED | {"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
     (WANTED | {"expires_at": "9999-12-31T23:59:59-23:59"}, "expires_at"),
     (WANTED | {"expires_at": "2027-01-01"}, "expires_at"),
+    (WANTED | {"expires_at": None}, "expires_at"),
     (WANTED | {"expires_at": 4e9}, "expires_at"),
     (WANTED | {"expires_at": 1e308}, "expires_at"),
     (WANTED | {"key": "imgsvc_of_my_own"}, "key"),

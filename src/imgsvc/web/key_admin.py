@@ -42,8 +42,8 @@ def _ahead(time: datetime) -> datetime:
 
 
 ExpiresAt = Annotated[
-    datetime,
-    BeforeValidator(rfc3339),
+    datetime | None,
+    BeforeValidator(rfc3339),  # null would be taken for a key that never ends
     AfterValidator(_ahead),
     Field(description="When it ends: RFC 3339, with the offset from UTC. Without it, it does not."),
 ]
@@ -60,7 +60,7 @@ class KeyRequest(_Body):
     roles: list[Role] = Field(
         min_length=1, max_length=len(Role), description="What it may be used for."
     )
-    expires_at: ExpiresAt | None = None
+    expires_at: ExpiresAt = None
 
 
 class RotateRequest(_Body):
@@ -73,7 +73,7 @@ class RotateRequest(_Body):
         le=int(MAX_OVERLAP.total_seconds()),
         description="How long the old key still works; a day without it.",
     )
-    expires_at: ExpiresAt | None = None
+    expires_at: ExpiresAt = None
 
 
 class KeyView(BaseModel):
