@@ -11,7 +11,7 @@ from typing import Any
 from imgsvc.cli.tables import plain, table
 from imgsvc.config import load_settings, secret_values
 from imgsvc.errors import ApiKeyNotFound, ApiKeyRevoked
-from imgsvc.jobs.audit import Actor
+from imgsvc.jobs.audit import CLI_ACTOR, Actor
 from imgsvc.logs import configure_logging
 from imgsvc.web.auth.key_ring import KeyRing, key_state
 from imgsvc.web.auth.roles import Role
@@ -125,7 +125,7 @@ def _operator() -> Actor:
         name = pwd.getpwuid(user).pw_name
     except KeyError:  # in a container, say
         name = str(user)
-    return Actor(name=f"cli:{name}", proof="cli")
+    return Actor(name=f"{CLI_ACTOR}{name}", proof="cli")
 
 
 def _time(time: datetime | None) -> str:

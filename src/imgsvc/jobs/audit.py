@@ -20,6 +20,10 @@ DONE = "done"
 """The outcome of what was done; any other is the code of an error."""
 
 
+CLI_ACTOR = "cli:"
+"""What the name of an actor begins with that is a command, and no other's."""
+
+
 class Action(StrEnum):
     """What somebody did, or tried to do."""
 

@@ -9,6 +9,7 @@ import aiohttp
 import jwt
 
 from imgsvc.errors import CredentialsInvalid
+from imgsvc.jobs.audit import CLI_ACTOR
 from imgsvc.web.auth.config import AuthConfig
 from imgsvc.web.auth.key_sets import FILE_LIFETIME, KeyFile, KeySet, KeyUrl
 from imgsvc.web.auth.principal import Principal, Proof
@@ -83,7 +84,8 @@ class TokenVerifier:
             raise _invalid()
         if not isinstance(client, str) or not 0 < len(client) <= _MAX_CLIENT:
             raise _invalid()
-        if not client.isprintable():
+        # One that looks like another's, or like a command in the audit log, is nobody's.
+        if not client.isprintable() or client != client.strip() or client.startswith(CLI_ACTOR):
             raise _invalid()
         given = claims.get(self.config.jwt_roles_claim)
         values = given.split() if isinstance(given, str) else given
