@@ -62,6 +62,39 @@ async def test_a_secret_that_is_not_there_is_told(standin: AwsSecretsStandin) ->
             await source.read()
 
 
+GARBAGE = [
+    b"",
+    b"<html>canary</html>",
+    b"\xffcanary",
+    b"null",
+    b"5",
+    b'"canary"',
+    b'["canary"]',
+    b'{"__type": ["canary"]}',
+    b'{"__type": 5}',
+    b'{"Code": {"canary": 1}}',
+    b'{"CreatedDate": "canary"}',
+    b'{"CreatedDate": 1e400}',
+    b'{"VersionStages": 5}',
+    b'{"SecretString": 5}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("status", [200, 302, 400])
+async def test_what_is_no_answer_of_aws_is_told_and_ends_nothing(
+    standin: AwsSecretsStandin, status: int
+) -> None:
+    async with open_manager(configured(standin), "aws") as source:
+        for body in GARBAGE:
+            standin.garbage = status, body
+            with pytest.raises(ConfigurationError) as caught:
+                await source.read()
+            assert "canary" not in caught.value.message
+        standin.garbage = None
+        assert await source.read() == {}
+
+
 async def test_a_service_that_is_away_is_told(
     standin: AwsSecretsStandin, unused_tcp_port: int
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp import web
+from pydantic import ValidationError
 
 from imgsvc.errors import ConfigurationError
 from imgsvc.secrets import SecretsConfig, open_manager, vault
@@ -88,6 +89,23 @@ async def test_a_token_that_cannot_be_renewed_is_used_as_it_is(standin: VaultSta
     assert standin.asked.count("POST auth/token/renew-self") == 1
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_token_is_renewed_later_if_that_does_not_work_now(
+    standin: VaultStandin, status: int
+) -> None:
+    standin.renewable = True
+    async with open_manager(configured(standin), "vault") as source:
+        await source.read()
+        standin.failing_renewal = status
+        source._token = None  # type: ignore[attr-defined]  # noqa: SLF001 - it has to be renewed
+        for _ in range(2):
+            assert await source.read() == {"openai__api_key": "sk-1"}
+        standin.failing_renewal = None
+        await source.read()
+        await source.read()
+    assert standin.asked.count("POST auth/token/renew-self") == 4
+
+
 async def test_a_token_that_was_replaced_is_used_from_then_on(standin: VaultStandin) -> None:
     config = configured(standin)
     async with open_manager(config, "vault") as source:
@@ -128,6 +146,28 @@ async def test_what_vault_answers_instead_is_told_in_plain_words(
     assert words in caught.value.message
     assert caught.value.message.startswith(f"secrets: Vault at {standin.url} ")
     assert "canary" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["hvs.a\r\nX-Canary: 1", "hvs.canary\0", "hvs.cänary", ""])
+async def test_a_token_that_would_break_the_head_of_a_request_is_not_used(
+    standin: VaultStandin, text: str
+) -> None:
+    answer = {"auth": {"client_token": text, "lease_duration": 60}}
+    standin.failing = web.json_response(answer)
+    async with open_manager(with_role(standin), "vault") as source:
+        with pytest.raises(ConfigurationError, match="refused the AppRole login") as caught:
+            await source.read()
+    assert "canary" not in caught.value.message
+    with pytest.raises(ValidationError, match="visible ASCII") as wrong:
+        configured(standin, vault_token=text)
+    assert "anary" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 70}.test", "xn--a"])
+async def test_a_vault_that_has_no_name_is_told(standin: VaultStandin, host: str) -> None:
+    async with open_manager(configured(standin, endpoint=f"http://{host}"), "vault") as source:
+        with pytest.raises(ConfigurationError, match="cannot be reached"):
+            await source.read()
 
 
 async def test_a_wrong_secret_id_is_told_without_it(standin: VaultStandin) -> None:

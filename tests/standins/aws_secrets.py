@@ -25,6 +25,7 @@ class AwsSecretsStandin:
         self.url = ""
         self.answer: dict[str, Any] = {"SecretString": "{}"}
         self.failing: tuple[int, str] | None = None  # status and code of every answer from now on
+        self.garbage: tuple[int, bytes] | None = None  # status and body, likewise
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,6 +51,9 @@ class AwsSecretsStandin:
             return _error(400, "UnrecognizedClientException")
         if self.failing is not None:
             return _error(*self.failing)
+        if self.garbage is not None:
+            status, body = self.garbage
+            return web.Response(status=status, body=body)
         if request.headers["X-Amz-Target"] != "secretsmanager.GetSecretValue":
             return _error(400, "InvalidAction")
         if json.loads(await request.read())["SecretId"] != self.SECRET:

@@ -5,6 +5,7 @@ vault.entries = {"openai__api_key": "sk-1"}
 SecretsConfig(manager="vault", endpoint=vault.url, secret=vault.SECRET, vault_token=vault.ROOT)
 """
 
+import asyncio
 import secrets
 import ssl
 from collections.abc import AsyncIterator
@@ -27,9 +28,13 @@ class VaultStandin:
         self.entries: dict[str, Any] = {}
         self.tokens = {self.ROOT}  # those that are good now
         self.renewable = False  # whether tokens can be renewed
+        self.failing_renewal: int | None = None  # the status that renewing a token has
         self.namespace: str | None = None
         self.lease = 3600  # seconds
         self.asked: list[str] = []
+        self.arrived = asyncio.Event()  # set by every request
+        self.answering = asyncio.Event()  # cleared: requests wait
+        self.answering.set()
         self.failing: web.Response | None = None  # the answer to everything from now on
 
     @property
@@ -44,12 +49,17 @@ class VaultStandin:
 
     async def handle(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix("/v1/")
-        self.asked.append(f"{request.method} {path}")
+        asked = f"{request.method} {path}"
+        self.asked.append(asked)
+        self.arrived.set()
+        await self.answering.wait()
         if self.failing is not None:
             # An answer can be sent once only.
             return web.Response(
                 status=self.failing.status, body=self.failing.body, headers=self.failing.headers
             )
+        if path == "auth/token/renew-self" and self.failing_renewal is not None:
+            return web.json_response({"errors": []}, status=self.failing_renewal)
         if (request.method, path) == ("POST", "auth/approle/login"):
             return await self._log_in(request)
         if request.headers.get("X-Vault-Namespace") != self.namespace:
@@ -64,7 +74,7 @@ class VaultStandin:
         if self.renewable:
             lease = {"lease_duration": self.lease, "renewable": True}
             answers["POST auth/token/renew-self"] = {"auth": lease}
-        answer = answers.get(self.asked[-1])
+        answer = answers.get(asked)
         return web.json_response(answer or {"errors": []}, status=404 if answer is None else 200)
 
     async def _log_in(self, request: web.Request) -> web.Response:

@@ -3,13 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
-
-
-def _check_secret(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise ValueError("may hold visible ASCII characters only")
-    return secret
+from pydantic import AfterValidator
 
 
 def _check_base_url(url: str) -> str:
@@ -28,9 +22,6 @@ def matching(pattern: str, what: str) -> AfterValidator:
 
     return AfterValidator(check)
 
-
-HeaderSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
-"""A secret that goes into a header of HTTP."""
 
 BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 """Where a server is; without a slash at its end."""

@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-import aiohttp
 import orjson
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
 from imgsvc.errors import ConfigurationError
 from imgsvc.secrets.base import TIMEOUT, setting_texts
@@ -76,8 +74,8 @@ def _mapped(config: SecretsConfig) -> Iterator[None]:
         yield
     except ClientError as exc:
         code = exc.response.get("Error", {}).get("Code", "")
-        raise _problem(config, f"was refused ({_plain(code)})") from exc
-    except (BotoCoreError, ResponseParserError, aiohttp.ClientError, TimeoutError) as exc:
+        raise _problem(config, f"was refused ({_plain(str(code))})") from exc
+    except Exception as exc:
         raise _problem(config, f"cannot be had ({type(exc).__name__})") from exc
 
 

@@ -13,6 +13,8 @@ from pydantic import (
     model_validator,
 )
 
+from imgsvc.secrets.fields import HeaderSecret
+
 Manager: TypeAlias = Literal["aws", "vault"]
 
 
@@ -62,8 +64,8 @@ class SecretsConfig(BaseModel):
     vault_namespace: _Path | None = Field(
         None, description="Namespace in Vault, if it has any; HCP's is `admin`."
     )
-    vault_token: SecretStr | None = Field(
-        None, min_length=1, description="Token for Vault; it is renewed while that is possible."
+    vault_token: HeaderSecret | None = Field(
+        None, description="Token for Vault; it is renewed while that is possible."
     )
     vault_role_id: str | None = Field(
         None, min_length=1, description="AppRole to log in with at Vault in place of a token."

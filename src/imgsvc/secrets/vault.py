@@ -18,6 +18,7 @@ import orjson
 from imgsvc.errors import ConfigurationError
 from imgsvc.secrets.base import TIMEOUT, setting_texts
 from imgsvc.secrets.config import SecretsConfig
+from imgsvc.secrets.fields import fits_header
 
 _MAX_BYTES = 2**20  # of an answer
 
@@ -44,7 +45,7 @@ class Vault:
         try:
             async with asyncio.timeout(TIMEOUT):
                 return setting_texts(await self._entries())
-        except (aiohttp.ClientError, TimeoutError) as exc:
+        except (aiohttp.ClientError, TimeoutError, UnicodeError) as exc:  # of a name, the last
             raise self._problem("cannot be reached") from exc
 
     async def _entries(self) -> Mapping[str, Any]:
@@ -84,17 +85,22 @@ class Vault:
             "POST", path, body={"role_id": role_id, "secret_id": secret_id}
         )
         match status, answer:
-            case 200, {"auth": {"client_token": str(text), "lease_duration": int(seconds)}}:
+            case 200, {"auth": {"client_token": str(text), "lease_duration": int(seconds)}} if (
+                fits_header(text)
+            ):
                 return _Token(text=text, given=secret_id, renew_at=_half_way(seconds))
         raise self._problem(f"refused the AppRole login (status {status})")
 
     async def _renew(self, given: str) -> _Token:
         """Renew a token; one that cannot be, a root token say, is used while it lasts."""
         status, answer = await self._ask("POST", "auth/token/renew-self", token=given, body={})
+        renew_at = math.inf
         match status, answer:
             case 200, {"auth": {"lease_duration": int(seconds), "renewable": True}}:
-                return _Token(text=given, given=given, renew_at=_half_way(seconds))
-        return _Token(text=given, given=given, renew_at=math.inf)
+                renew_at = _half_way(seconds)
+            case ((429 | 500 | 502 | 503 | 504), _):  # that says nothing about the token
+                renew_at = monotonic()
+        return _Token(text=given, given=given, renew_at=renew_at)
 
     async def _ask(
         self,

@@ -62,7 +62,9 @@ class S3Config(StorageSettings):
         [],
         description="Further buckets that batches may name as `input_bucket` or `output_bucket`.",
     )
-    access_key_id: str = Field(min_length=1, description="Access key id (HMAC credentials in COS).")
+    access_key_id: str = Field(
+        pattern="^[!-~]+$", description="Access key id (HMAC credentials in COS)."
+    )
     secret_access_key: SecretStr = Field(
         min_length=1, description="Secret that belongs to the access key id."
     )

@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.providers.base import ProviderConfig, ProviderName
-from imgsvc.providers.fields import BaseUrl, HeaderSecret
+from imgsvc.providers.fields import BaseUrl
 from imgsvc.providers.models import Model, ResultFormat, describing
+from imgsvc.secrets.fields import HeaderSecret
 
 Checkpoint = Annotated[Model, describing(qualities=(), backgrounds=(), usd_per_image=0)]
 """It takes masks and any size, is converted to any format, and runs on one's own machine."""

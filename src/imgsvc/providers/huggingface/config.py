@@ -8,8 +8,9 @@ from pydantic import Field, field_validator
 
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.providers.base import ProviderConfig, ProviderName
-from imgsvc.providers.fields import BaseUrl, HeaderSecret
+from imgsvc.providers.fields import BaseUrl
 from imgsvc.providers.models import Model, ResultFormat, describing
+from imgsvc.secrets.fields import HeaderSecret
 
 INSTALLED = find_spec("huggingface_hub") is not None
 """Whether the extra ``huggingface`` is installed."""

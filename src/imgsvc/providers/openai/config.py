@@ -15,8 +15,9 @@ from pydantic import (
 
 from imgsvc.imaging.formats import ImageFormat
 from imgsvc.providers.base import ProviderConfig, ProviderName
-from imgsvc.providers.fields import BaseUrl, HeaderSecret
+from imgsvc.providers.fields import BaseUrl
 from imgsvc.providers.models import Model, Quality, ResultFormat, describing, known_models
+from imgsvc.secrets.fields import HeaderSecret
 
 
 def _blank_is_unset(value: object) -> object:
