@@ -235,7 +235,7 @@ async def test_a_manager_that_is_away_leaves_the_last_values_and_is_warned_of_on
                 ["openai.api_key"],
             )
             assert settings.openai.api_key == SecretStr("sk-2")
-            assert rotation.renewals.reads == {
+            assert +rotation.renewals.reads == {
                 ("files", ReadOutcome.READ): 3,
                 ("vault", ReadOutcome.FAILED): 2,
                 ("vault", ReadOutcome.READ): 1,
@@ -275,3 +275,58 @@ async def test_new_secrets_are_taken_out_of_the_log_and_old_ones_too(
     assert "secrets_renewed" in stream.getvalue()
     assert "header [redacted] [redacted]" in stream.getvalue()
     assert "canary" not in stream.getvalue()
+
+
+async def test_what_is_wrong_in_very_many_files_is_told_in_one_line(tmp_path: Path) -> None:
+    secret_file("openai__api_key", "sk-1")
+    others = [tmp_path / "secrets" / f"other{number}__key" for number in range(60)]
+    async with rotating() as (settings, rotation):
+        for file in others:
+            file.write_text("x")
+        secret_file("openai__api_key", "sk-2")
+        [refused] = await look(rotation)
+        problems = ["61 tables change at once, and not all of them are right"]
+        assert (refused["event"], refused["problems"]) == ("secrets_refused", problems)
+        assert settings.openai.api_key == SecretStr("sk-1")
+        for file in others:
+            file.unlink()
+        [renewed] = await look(rotation)
+        assert renewed["settings"] == ["openai.api_key"]
+
+
+class SlowSource:
+    """A secrets manager whose first answer takes long."""
+
+    name = "vault"
+
+    def __init__(self) -> None:
+        self.asked, self.answering = asyncio.Event(), asyncio.Event()
+        self.reads = 0
+
+    async def read(self) -> dict[str, str]:
+        self.reads += 1
+        text = f"sk-{self.reads}"
+        if self.reads == 1:
+            self.asked.set()
+            await self.answering.wait()
+        return {"openai__api_key": text}
+
+
+async def test_an_answer_that_comes_late_does_not_bring_an_old_secret_back() -> None:
+    secret_file("openai__api_key", "sk-0")
+    settings, source = await load(), SlowSource()
+    settings.secrets.interval = 3600
+    rotation, renewed = Rotation(settings, None, source), asyncio.Semaphore(0)
+    rotation.renewals.tell(renewed.release)
+    slow = asyncio.create_task(look(rotation))
+    await source.asked.wait()
+    rotation.ask()
+    running = asyncio.create_task(rotation.run())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    source.answering.set()
+    await slow
+    for _ in range(2):
+        await renewed.acquire()
+    running.cancel()
+    assert settings.openai.api_key == SecretStr("sk-2")

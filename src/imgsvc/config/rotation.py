@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import structlog
@@ -26,6 +27,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 FILES_INTERVAL = 2.0
 """Seconds from one look at the secret files to the next."""
 
+_MOST_TABLES = 50
+"""Tables that are tried one by one, which takes some hundredths of a second each."""
+
 _COMPANIONS = frozenset({"access_key_id", "username", "vault_role_id"})
 """Keys that are no secrets, but change together with one."""
 
@@ -37,6 +41,7 @@ class _Watched:
     source: SecretSource
     interval: float  # seconds
     asked: asyncio.Event = field(default_factory=asyncio.Event)  # to be read at once
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # or an earlier answer came last
     told: str | None = None  # why it could not be read the last time
     refused: list[str] = field(default_factory=list)  # what was wrong the last time
 
@@ -53,12 +58,15 @@ class Rotation:
         self._watched = [] if self._files is None else [self._files]
         if manager is not None:
             self._watched.append(_Watched(source=manager, interval=settings.secrets.interval))
+        self._taking = asyncio.Lock()
         self.renewals = Renewals(self._look if self._watched else None)
+        for name, outcome in product(self.sources, ReadOutcome):
+            self.renewals.reads[name, outcome] = 0  # so that figures begin before the first read
 
     @property
-    def has_sources(self) -> bool:
-        """Whether there is anything to read again."""
-        return bool(self._watched)
+    def sources(self) -> list[str]:
+        """What is read again, by the names of the sources."""
+        return [watched.source.name for watched in self._watched]
 
     def ask(self) -> None:
         """Have everything read again at once."""
@@ -85,6 +93,10 @@ class Rotation:
         await asyncio.gather(*(self._read_one(watched) for watched in self._watched))
 
     async def _read_one(self, watched: _Watched) -> None:
+        async with watched.reading:
+            await self._read(watched)
+
+    async def _read(self, watched: _Watched) -> None:
         """Read a source, and take over what is new; of a source that is away keep the last."""
         name = watched.source.name
         try:
@@ -100,10 +112,11 @@ class Rotation:
         if watched.told is not None:
             log.info("secrets_read_again", source=name)
             watched.told = None
-        outcome = self._take(watched, texts)
+        async with self._taking:
+            outcome = await self._take(watched, texts)
         self.renewals.reads[name, outcome] += 1
 
-    def _take(self, watched: _Watched, texts: Mapping[str, str]) -> ReadOutcome:
+    async def _take(self, watched: _Watched, texts: Mapping[str, str]) -> ReadOutcome:
         """Take over what is new and right. A secret that is not there any more stays."""
         if watched is self._files:
             wanted = replace(self._layers, files={**self._layers.files, **texts})
@@ -112,7 +125,10 @@ class Rotation:
             wanted = replace(self._layers, managed=managed)
         problems: list[str] = []
         if wanted != self._layers:
-            settings, self._layers, problems = _compose_what_is_right(self._layers, wanted)
+            # In a thread: it takes longer than others should have to wait.
+            settings, self._layers, problems = await asyncio.to_thread(
+                _compose_what_is_right, self._layers, wanted
+            )
             if settings is not None:
                 problems += self._take_over(settings)
         if problems and problems != watched.refused:
@@ -174,7 +190,11 @@ def _compose_what_is_right(
     problems: list[str] = []
     changed = {*wanted.files.items(), *wanted.managed.items()}
     changed -= {*accepted.files.items(), *accepted.managed.items()}
-    for table in sorted({_table(name) for name, _ in changed}):
+    tables = sorted({_table(name) for name, _ in changed})
+    if len(tables) > _MOST_TABLES:
+        problem = f"{len(tables):,} tables change at once, and not all of them are right"
+        return None, accepted, [problem]
+    for table in tables:
         tried = replace(
             accepted,
             files=_with_table(accepted.files, wanted.files, table),
