@@ -23,6 +23,7 @@ from standins.receiver import Received, Receiver
 from standins.s3 import ACCOUNT, OTHER_SECRET, OTHER_USER, S3Server
 from standins.server_process import server_process
 from standins.service import Caller, running_service
+from standins.vault import vault_standin
 
 OLD, NEW = (f"whsec_{base64.b64encode(letter * 24).decode()}" for letter in (b"o", b"n"))
 PATH = "/process-image-async-b64"
@@ -97,6 +98,29 @@ async def test_a_server_process_changes_over_while_a_job_is_in_work(
         assert await server.process.wait() == 0
     assert "sk-new" not in "".join(server.output)
     assert not any(secret in line for line in server.output for secret in (OLD, NEW))
+
+
+@pytest.mark.slow
+async def test_a_hang_up_while_the_server_starts_has_secrets_read_once_it_has(
+    tmp_path: Path,
+) -> None:
+    secret_file("openai__api_key", "sk-1")
+    async with vault_standin() as vault:
+        vault.answering.clear()
+        async with server_process(
+            tmp_path / "data", started=False, environment=vault.environment
+        ) as server:
+            await vault.arrived.wait()  # it reads its configuration
+            for _ in range(1000):
+                server.process.send_signal(signal.SIGHUP)
+            vault.answering.set()
+            started = await server.event("service_started")
+            assert started["secrets"] == ["files", "vault"]
+            while vault.asked.count(f"GET secret/data/{vault.SECRET}") < 2:
+                vault.arrived.clear()
+                await vault.arrived.wait()
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.process.wait() == 0
 
 
 @pytest.mark.parametrize("room", ["callbacks", "clients__127_0_0_1"])

@@ -132,13 +132,18 @@ async def serve(settings: Settings) -> None:
     _give_large_blocks_back()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="thread"))
-    stop = asyncio.Event()
+    stop, hung_up = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if settings.has_secret_sources:  # else the signal ends the process, as with any program
+        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     async with listening(settings) as server:
         rotation = server.service.rotation
-        if rotation.has_sources:  # else the signal ends the process, as with any program
+        if settings.has_secret_sources:
             loop.add_signal_handler(signal.SIGHUP, rotation.ask)
+        if hung_up.is_set():
+            rotation.ask()
         _announce(settings, server)
         await stop.wait()
         stop.clear()
@@ -156,6 +161,7 @@ def _announce(settings: Settings, server: Server) -> None:
         output_bucket=storage.output_bucket,
         workers=settings.workers.count,
         image_processes=settings.images.processes,
+        secrets=server.service.rotation.sources,
     )
     if provider == "local":
         log.warning(

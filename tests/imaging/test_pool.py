@@ -269,8 +269,8 @@ async def test_a_process_that_cannot_start_fails_the_opening() -> None:
 async def test_no_process_heeds_what_is_sent_to_the_whole_group(pool: ImagePool) -> None:
     before = await pids_of(pool)
     for pid in {*before, *map(parent_of, before)}:
-        os.kill(pid, signal.SIGINT)
-        os.kill(pid, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, number)
     assert await pids_of(pool) == before
 
 

@@ -7,6 +7,7 @@ started them, and `--help` should be quick.
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from imgsvc.logs import configure_logging  # noqa: PLC0415
     from imgsvc.serve import serve  # noqa: PLC0415 - see the module's docstring
 
+    # Who replaces secrets need not know that it is just starting: the signal waits for `serve`.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load_settings(arguments.config)
     configure_logging(settings.logs, secrets=secret_values(settings))
     asyncio.run(serve(settings))

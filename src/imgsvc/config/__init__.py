@@ -184,6 +184,13 @@ class Settings(BaseSettings):
         return self._layers
 
     @property
+    def has_secret_sources(self) -> bool:
+        """Whether there are secrets that can be replaced while the server runs."""
+        layers = self.layers
+        has_files = layers is not None and layers.secrets_dir is not None
+        return has_files or self.secrets.manager is not None
+
+    @property
     def image_apis(self) -> list[ImageApiConfig]:
         """All image APIs in the order in which they are asked."""
         first = [] if self.openai.api_key is None else [self.openai]

@@ -8,6 +8,7 @@ import signal
 
 from imgsvc.imaging import child
 
-# A service manager may send it to all processes of a service; the server decides.
+# A service manager may send them to all processes of a service; the server decides.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 child.die_with_parent()
