@@ -266,14 +266,28 @@ def test_an_unknown_kind_of_storage_is_refused_with_those_there_are(env: Environ
 
 
 @pytest.mark.parametrize(
-    ("host", "allowed"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)],  # noqa: S104 - to see that it counts as open
+    ("variables", "allowed"),
+    [
+        ({}, True),
+        ({"SERVER__HOST": "::1"}, True),
+        ({"SERVER__HOST": "localhost"}, True),
+        ({"SERVER__HOST": "0.0.0.0"}, False),  # noqa: S104 - to see that it counts as open
+        ({"SERVER__PUBLIC_URL": "http://127.0.0.1:8000/images"}, True),
+        ({"SERVER__PUBLIC_URL": "http://[::1]:8000"}, True),
+        ({"SERVER__PUBLIC_URL": "http://localhost"}, True),
+        ({"SERVER__PUBLIC_URL": "https://images.example.com"}, False),
+        ({"SERVER__PUBLIC_URL": "http://localhost.example.com"}, False),
+        ({"SERVER__PUBLIC_URL": "http://10.0.0.1:8000"}, False),
+        ({"SERVER__HOST": "0.0.0.0", "SERVER__PUBLIC_URL": "http://127.0.0.1"}, False),  # noqa: S104
+        ({"AUTH__MODE": "api_key"}, False),
+        ({"AUTH__MODE": "none"}, False),  # what is in front of the server passes requests on
+    ],
 )
-def test_loopback_may_be_called_only_while_the_server_listens_there_alone(
-    env: Environment, host: str, *, allowed: bool
+def test_loopback_may_be_called_only_while_nobody_but_this_machine_can_ask_for_it(
+    env: Environment, variables: dict[str, str], *, allowed: bool
 ) -> None:
     env(
-        IMGSVC_SERVER__HOST=host,
+        **{f"IMGSVC_{name}": value for name, value in variables.items()},
         IMGSVC_CALLBACKS__ALLOW_NETWORKS='["10.0.0.0/8"]',
         IMGSVC_CALLBACKS__ALLOW_HOSTS='["Hooks.Example"]',
     )

@@ -13,9 +13,17 @@ from imgsvc.jobs.models import Job
 from imgsvc.serve import Server, listening
 from standins.receiver import Receiver, callback_receiver
 
+TO_LOOPBACK = ["127.0.0.0/8", "::1/128"]
+"""`callbacks.allow_networks`, where the receivers of these tests are."""
+
 
 def service_settings(data_dir: Path, **rooms: Any) -> dict[str, Any]:
-    """Return settings for a free port, one image process, and quick deliveries."""
+    """Return settings for a free port, one image process, and quick deliveries.
+
+    With authentication loopback has to be opened for the receivers.
+    """
+    if "auth" in rooms:
+        rooms["callbacks"] = {"allow_networks": TO_LOOPBACK} | rooms.get("callbacks", {})
     server = {"port": 0, "drain_timeout": 10} | rooms.pop("server", {})
     images = {"processes": 1} | rooms.pop("images", {})
     return {"data_dir": data_dir, "server": server, "images": images, **rooms}

@@ -130,17 +130,38 @@ async def test_a_callback_url_that_cannot_work_is_refused_at_once(
     assert_problem(status, problem, code)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://example.com/x", "Send an absolute http or https URL"),
+        ("http://10.0.0.1/x", "callbacks.allow_networks or callbacks.allow_hosts"),
+        ("http://example.com:25/", "the port 25, which this server does not call. An operator"),
+    ],
+)
+async def test_a_refused_url_is_named_by_where_it_was_sent(
+    local: Caller, url: str, said: str
+) -> None:
+    image = PHOTO | {"image_base64": None, "image_url": url}
+    for name, (_, problem) in (
+        ("callbackUrl", await local.post(PATHS[0], PHOTO, callbackUrl=url)),
+        ("progressUrl", await local.post(PATHS[2], {"prompt": "x"}, progressUrl=url)),
+        ("image_url", await local.post(PATHS[1], image)),
+    ):
+        assert problem["detail"].startswith(f"{name}: The URL ")
+        assert said in problem["detail"]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
 async def test_no_url_may_lead_to_the_server_itself(remote: Caller, host: str) -> None:
     own = f"http://{host}:{URL(remote.server.url).port}/process-image-async"
     image = PHOTO | {"image_base64": None, "image_url": own}
-    for status, problem in (
-        await remote.post(PATHS[0], PHOTO, callbackUrl=own),
-        await remote.post(PATHS[0], image),
-        await remote.post(PATHS[2], {"prompt": "x"}, progressUrl=own),
+    for name, (status, problem) in (
+        ("callbackUrl", await remote.post(PATHS[0], PHOTO, callbackUrl=own)),
+        ("image_url", await remote.post(PATHS[0], image)),
+        ("progressUrl", await remote.post(PATHS[2], {"prompt": "x"}, progressUrl=own)),
     ):
         assert_problem(status, problem, "forbidden_url")
-        assert problem["detail"] == "The URL leads to this server itself."
+        assert problem["detail"] == f"{name}: The URL leads to this server itself."
     status, listed = await remote.get("/jobs?state=queued")
     assert listed["jobs"] == []
 

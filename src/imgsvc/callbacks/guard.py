@@ -111,9 +111,14 @@ class EgressPolicy:
         """
         host, port = url.raw_host or "", url.port or 0
         if self.require_https and url.scheme != "https":
-            raise ForbiddenUrl("This server calls https URLs alone.")
+            raise ForbiddenUrl(
+                "The URL is http. This server calls https alone: egress.require_https is on."
+            )
         if not any(port in ports for ports in self.ports):
-            raise ForbiddenUrl(f"This server does not call the port {port}.")
+            raise ForbiddenUrl(
+                f"The URL names the port {port}, which this server does not call. An operator can"
+                " open it: egress.ports."
+            )
         if self._is_public_url(host, port):
             raise ForbiddenUrl("The URL leads to this server itself.")
         name = _plain(host)

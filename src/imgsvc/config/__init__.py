@@ -230,13 +230,15 @@ class Settings(BaseSettings):
         """Return where callbacks and image fetches of the server on this port may go.
 
         Loopback only while nobody but this machine can ask for it, and not through a
-        proxy, whose loopback it would be.
+        proxy, whose loopback it would be. A mode, be it `none`, and a public URL tell that
+        something in front of the server passes on what others ask for.
         """
         public_url = self.server.public_url
+        is_private = self.server.is_private and self.auth.mode is None
         return EgressPolicy(
             allow_networks=tuple(self.callbacks.allow_networks),
             allow_hosts=frozenset(self.callbacks.allow_hosts),
-            allow_loopback=self.server.is_loopback and self.egress.proxy is None,
+            allow_loopback=is_private and self.egress.proxy is None,
             require_https=self.egress.require_https,
             ports=self.egress.port_ranges,
             own_port=own_port,

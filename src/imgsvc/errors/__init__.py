@@ -214,6 +214,7 @@ from imgsvc.errors.requests import (
     RequestHeadTimeout,
     RequestHeadTooLarge,
     UnsupportedMediaType,
+    naming,
 )
 from imgsvc.errors.storage import (
     BucketNotFound,
@@ -327,4 +328,5 @@ __all__ = [
     "UnsupportedImageType",
     "UnsupportedMediaType",
     "describe",
+    "naming",
 ]

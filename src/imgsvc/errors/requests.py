@@ -1,6 +1,7 @@
 """The caller's request cannot be taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from imgsvc.errors.base import FieldError, ImgsvcError
 
@@ -108,11 +109,20 @@ class InvalidUrl(RequestError):
 class ForbiddenUrl(RequestError):
     """The URL leads to an address that this server may not call.
 
-    An operator can allow it by network or by host name.
+    An operator can open it: callbacks.allow_networks or callbacks.allow_hosts.
     """
 
     code = "forbidden_url"
     title = "URL not allowed"
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Say in refusals of a URL which header or field it came in."""
+    try:
+        yield
+    except (InvalidUrl, ForbiddenUrl) as exc:
+        raise type(exc)(f"{place}: {exc.message}") from exc
 
 
 class BucketNotAllowed(RequestError):

@@ -10,7 +10,7 @@ from yarl import URL
 
 from imgsvc import __version__
 from imgsvc.callbacks import EgressPolicy, check_url
-from imgsvc.errors import ImageFetchFailed, ImageFileTooLarge
+from imgsvc.errors import ImageFetchFailed, ImageFileTooLarge, naming
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
@@ -43,14 +43,10 @@ class ImageFetcher:
 
         Raises ImageFetchFailed, ImageFileTooLarge, InvalidUrl or ForbiddenUrl.
         """
-        target = check_url(url)
         try:
             async with asyncio.timeout(self.config.timeout):
-                for _ in range(self.config.max_redirects + 1):
-                    answer = await self._get(target)
-                    if isinstance(answer, bytes):
-                        return answer
-                    target = answer
+                with naming("image_url"):
+                    return await self._follow(check_url(url))
         except TimeoutError as exc:
             raise ImageFetchFailed(
                 f"image_url did not deliver the image within {self.config.timeout:g} s."
@@ -60,6 +56,13 @@ class ImageFetcher:
                 "image_url could not be fetched: the connection failed or broke."
                 " Check that the URL works from where this server runs."
             ) from exc
+
+    async def _follow(self, target: URL) -> bytes:
+        for _ in range(self.config.max_redirects + 1):
+            answer = await self._get(target)
+            if isinstance(answer, bytes):
+                return answer
+            target = answer
         raise ImageFetchFailed(
             f"image_url redirects more than {self.config.max_redirects} times."
             " Send the URL it ends at."

@@ -18,6 +18,7 @@ from imgsvc.errors import (
     InvalidObjectKey,
     InvalidUrl,
     MissingCallbackUrl,
+    naming,
 )
 from imgsvc.imaging.admission import ImageGate
 from imgsvc.imaging.formats import ImageFormat
@@ -126,8 +127,8 @@ class Intake:
             raise InvalidUrl(f"The header {name} was sent {len(values)} times.")
         if not values or not values[0].strip():
             return None
-        url = rewrite(check_url(values[0].strip()), self.callbacks.rewrite)
-        self.policy.check(url)
+        with naming(name):
+            self.policy.check(rewrite(check_url(values[0].strip()), self.callbacks.rewrite))
         check_callback(limits, values[0].strip())
         return values[0].strip()
 
@@ -154,7 +155,8 @@ class Intake:
                 options = checked_options(limits, options, self.catalogue, has_mask=has_mask)
                 priority = checked_priority(limits, body.priority)
                 if body.image_url is not None:
-                    self.policy.check(check_url(body.image_url))
+                    with naming("image_url"):
+                        self.policy.check(check_url(body.image_url))
                 await self._check_prompt(body.prompt)
                 image: StoredImage | RemoteImage
                 if body.image_url is not None:
