@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 
 from imgsvc.web import openapi, openapi_security
+from imgsvc.web.auth.config import AuthConfig
+from imgsvc.web.auth.principal import Principal, Proof
+from imgsvc.web.auth.roles import Role
 from imgsvc.web.job_query import JobQuery
 from imgsvc.web.job_view import AttemptView, CallbackView, JobLinks, JobView, ProgressView
 from imgsvc.web.openapi_parts import problem_answers
 from imgsvc.web.openapi_tools import TOOLS
 from imgsvc.web.problems import MEDIA_TYPE
 from imgsvc.web.results import StoredResultView
+from imgsvc.web.routes import rules_of
 from standins.watsonx import watsonx_import
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -72,6 +76,22 @@ def test_the_agent_in_the_guide_is_one_that_watsonx_orchestrate_takes(tmp_path: 
     agent = watsonx_import("agent", file)
     paths = openapi.document("http://127.0.0.1")["paths"].values()
     assert set(agent["tools"]) < {each["operationId"] for path in paths for each in path.values()}
+
+
+def test_the_key_in_the_guide_may_use_every_tool_and_goes_where_it_is_looked_for() -> None:
+    rules = rules_of(AuthConfig(mode="api_key"))
+    assert rules is not None
+    found = re.search(r"imgsvc keys create --client wxo --roles (\S+)", WATSONX)
+    assert found is not None
+    roles = frozenset(Role(role) for role in found[1].split(","))
+    holder = Principal(client="wxo", roles=roles, proof=Proof.API_KEY)
+    document = openapi.document("https://images.example.com", rules=rules)
+    for path, item in document["paths"].items():
+        for method in item:
+            assert rules[method.upper(), path].admits(holder)
+    header = re.search(r"--kind api_key .*?--name (\S+)$", WATSONX, re.DOTALL | re.MULTILINE)
+    assert header is not None
+    assert header[1] == document["components"]["securitySchemes"]["apiKey"]["name"]
 
 
 def test_every_refusal_of_who_may_not_is_documented_with_its_status() -> None:

@@ -58,12 +58,21 @@ def test_what_else_is_refused_with_the_same_status_is_still_said() -> None:
 
 
 def test_watsonx_orchestrate_imports_the_same_tools_with_keys(tmp_path: Path) -> None:
-    made = []
+    made = {}
     for name, rules in (("plain", None), ("keys", RULES)):
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps(openapi.document(SERVER, rules=rules)))
-        made.append([tool["name"] for tool in watsonx_import("tools", file)])
-    assert made[0] == made[1]
+        tools = watsonx_import("tools", file)
+        made[name] = {
+            tool["name"]: [
+                (way["type"], way["in_field"] or way["scheme"], way["name"])
+                for way in tool["binding"]["openapi"]["security"]
+            ]
+            for tool in tools
+        }
+    ways = [("apiKey", "header", "X-API-Key"), ("http", "bearer", None)]
+    assert made["keys"] == dict.fromkeys(made["plain"], ways)
+    assert not any(made["plain"].values())
 
 
 async def test_the_document_of_a_server_is_public_and_its_own(tmp_path: Path) -> None:
