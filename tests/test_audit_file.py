@@ -1,5 +1,6 @@
 """The log stream of the audit log, in a file of its own."""
 
+import asyncio
 import errno
 import json
 import os
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 import structlog
 
+from imgsvc.errors import ConfigurationError
 from imgsvc.jobs.audit import Action, Actor, AuditEntry, tell
+from imgsvc.logs import audit_file
 from standins.logs import Configure, logging_of_our_own
 
 log = structlog.get_logger("imgsvc.test")
@@ -88,6 +91,7 @@ def test_a_file_that_cannot_be_written_is_said_once_and_no_line_is_lost(
     assert [line["event"] for line in lines.all()] == ["audit_file_failed", *["audit"] * 3]
     folder.mkdir()
     tell(ENTRY)
+    assert [line["event"] for line in lines.all()] == ["audit_file_works_again"]
     assert len(lines_of(folder / "audit.log")) == 1
     (folder / "audit.log").rename(tmp_path / "moved")
     folder.rmdir()
@@ -98,7 +102,31 @@ def test_a_file_that_cannot_be_written_is_said_once_and_no_line_is_lost(
         "error",
         os.strerror(errno.ENOENT),
     )
+    assert failed["file"] == str(folder / "audit.log")
     assert told["target"] == "42"
+
+
+async def test_it_is_opened_before_it_has_a_line_and_told_whether_it_is_another(
+    configure: Configure, tmp_path: Path
+) -> None:
+    folder = tmp_path / "later"
+    lines = configure(audit_file=folder / "audit.log")
+    file = audit_file()
+    assert file is not None
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"audit\.log: No such file"):
+            await file.reopen()
+    failed = lines.one()  # told once
+    assert (failed["event"], failed["file"]) == ("audit_file_failed", str(folder / "audit.log"))
+    await asyncio.to_thread(folder.mkdir)
+    assert [await file.reopen() for _ in range(2)] == [True, False]
+    tell(ENTRY)
+    assert not await file.reopen()
+    assert lines.one()["event"] == "audit_file_works_again"
+    await asyncio.to_thread((folder / "audit.log").rename, tmp_path / "moved")
+    assert await file.reopen()
+    tell(ENTRY)
+    assert [len(lines_of(each)) for each in (tmp_path / "moved", folder / "audit.log")] == [1, 1]
 
 
 def test_a_full_disk_loses_no_line(configure: Configure) -> None:
@@ -125,8 +153,9 @@ def test_a_line_that_a_full_disk_cuts_off_is_told_elsewhere_and_spoils_no_other(
         resource.setrlimit(resource.RLIMIT_FSIZE, former)
     tell(ENTRY)
     tell(ENTRY)
-    failed, *told = lines.all()
+    failed, *told, works = lines.all()
     assert failed["error"] == os.strerror(errno.EFBIG)
+    assert works["event"] == "audit_file_works_again"
     assert [line["target"] for line in told] == ["42", "42"]
     first, cut_off, *later = file.read_text().splitlines()
     assert len(cut_off) == 50

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from imgsvc.config import Settings, load_settings
 from imgsvc.config.rotation import Rotation, open_rotation
+from imgsvc.errors import ConfigurationError
 from imgsvc.logs import configure_logging, redact_too
 from imgsvc.providers import Automatic1111Config, OpenAIConfig
 from imgsvc.secrets import ReadOutcome, files
@@ -172,9 +173,17 @@ async def test_an_empty_file_or_one_that_is_gone_leaves_the_secret_as_it_is() ->
     async with rotating() as (settings, rotation):
         secret_file("openai__api_key", "")
         await asyncio.to_thread(Path("secrets/callbacks__signing_secrets").unlink)
-        assert await look(rotation) == []
+        (missing,) = await look(rotation)
+        assert (missing["event"], missing["log_level"]) == ("secrets_missing", "warning")
+        assert missing["names"] == ["callbacks__signing_secrets", "openai__api_key"]
+        assert await look(rotation) == []  # told once
         assert settings.openai.api_key == SecretStr("sk-1")
         assert settings.callbacks.signing_secrets == [SecretStr(OLD)]
+        secret_file("openai__api_key", "sk-2")
+        assert [line["event"] for line in await look(rotation)] == [
+            "secrets_missing",
+            "secrets_renewed",
+        ]
 
 
 async def test_other_settings_and_secrets_that_were_not_set_wait_for_a_start() -> None:
@@ -184,7 +193,40 @@ async def test_other_settings_and_secrets_that_were_not_set_wait_for_a_start() -
         secret_file("workers__count", "7")
         secret_file("egress__proxy", "http://proxy.internal:3128")
         toml(f'[callbacks]\nsigning_secrets = ["{OLD}"]\n[openai]\nmodel = "other"')
-        assert await look(rotation) == []
+        (waiting,) = await look(rotation)
+        assert (waiting["event"], waiting["log_level"]) == ("secrets_need_restart", "warning")
+        assert waiting["settings"] == ["workers.count", "egress.proxy"]
+        assert "internal" not in str(waiting)
+        assert await look(rotation) == []  # told once
+        assert settings.model_dump() == before
+
+
+async def test_a_configuration_file_that_has_changed_is_compared_and_not_taken() -> None:
+    file = toml('[openai]\nmodel = "one"\n[[providers]]\nname = "gpu"\napi_key = "k"')
+    async with rotating() as (settings, rotation):
+        before = settings.model_dump()
+        assert not await rotation.compare_file()
+        toml(
+            f'[callbacks]\nsigning_secrets = ["{OLD}"]\n[openai]\nmodel = "two"'
+            '\n[[providers]]\nname = "gpu"\napi_key = "canary"\n[clients.ann]\nmax_priority = 3'
+        )
+        with structlog.testing.capture_logs() as lines:
+            assert await rotation.compare_file()
+        (line,) = lines
+        assert (line["event"], line["file"]) == ("settings_need_restart", str(file))
+        assert line["settings"] == [
+            "openai.model",
+            "providers.gpu.api_key",
+            "clients",
+            "callbacks.signing_secrets",
+        ]
+        assert "canary" not in str(line)
+        toml("[openai]\nmodle = 1")
+        with pytest.raises(ConfigurationError, match=r"did you mean openai\.model"):
+            await rotation.compare_file()
+        await asyncio.to_thread(file.unlink)
+        with pytest.raises(ConfigurationError, match=r"cannot be read"):
+            await rotation.compare_file()
         assert settings.model_dump() == before
 
 
@@ -316,17 +358,12 @@ async def test_an_answer_that_comes_late_does_not_bring_an_old_secret_back() -> 
     secret_file("openai__api_key", "sk-0")
     settings, source = await load(), SlowSource()
     settings.secrets.interval = 3600
-    rotation, renewed = Rotation(settings, None, source), asyncio.Semaphore(0)
-    rotation.renewals.tell(renewed.release)
+    rotation = Rotation(settings, None, source)
     slow = asyncio.create_task(look(rotation))
     await source.asked.wait()
-    rotation.ask()
-    running = asyncio.create_task(rotation.run())
+    again = asyncio.create_task(rotation.read_again())
     for _ in range(10):
         await asyncio.sleep(0)
     source.answering.set()
-    await slow
-    for _ in range(2):
-        await renewed.acquire()
-    running.cancel()
+    await asyncio.gather(slow, again)
     assert settings.openai.api_key == SecretStr("sk-2")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 import trustme
+from cryptography.hazmat.primitives import serialization
 from yarl import URL
 
 from imgsvc import tls
@@ -102,19 +103,43 @@ async def test_a_handshake_that_does_not_go_on_is_cut_off(
         writer.close()
 
 
-@pytest.mark.parametrize("file", ["tls.crt", "tls.key"])
-@pytest.mark.parametrize("content", [None, "", "broken"])
-async def test_files_that_cannot_be_used_keep_the_server_from_starting(
+def encrypted(pem: bytes) -> bytes:
+    how = serialization.BestAvailableEncryption(b"phrase")
+    form = serialization.PrivateFormat.PKCS8
+    key = serialization.load_pem_private_key(pem, None)
+    return key.private_bytes(serialization.Encoding.PEM, form, how)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("tls.crt", None, r"cannot read \S+tls\.crt \(No such file"),
+        ("tls.key", None, r"cannot read \S+tls\.key \(No such file"),
+        ("tls.crt", b"", r"server\.tls_cert: \S+tls\.crt is no certificate as PEM"),
+        ("tls.crt", b"broken", r"server\.tls_cert: \S+tls\.crt is no certificate as PEM"),
+        ("tls.key", b"", r"server\.tls_key: \S+tls\.key is no private key as PEM"),
+        ("tls.key", b"broken", r"server\.tls_key: \S+tls\.key is no private key as PEM"),
+        ("tls.key", encrypted, r"server\.tls_key: \S+tls\.key has a pass phrase"),
+        (
+            "tls.key",
+            lambda _: trustme.CA().issue_cert("a.example").private_key_pem.bytes(),
+            r"the key in \S+tls\.key does not belong to the certificate in \S+tls\.crt",
+        ),
+    ],
+)
+async def test_files_that_cannot_be_used_keep_the_server_from_starting_and_it_says_which(
     make_settings: Callable[..., Settings],
     authority: trustme.CA,
     tmp_path: Path,
     file: str,
-    content: str | None,
+    content: bytes | Callable[[bytes], bytes] | None,
+    said: str,
 ) -> None:
     server = issue(authority, tmp_path)
+    content = content((tmp_path / file).read_bytes()) if callable(content) else content
     (tmp_path / file).unlink()
     if content is not None:
-        (tmp_path / file).write_text(content)
-    with pytest.raises(ConfigurationError, match=r"server\.tls_cert, server\.tls_key"):
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said):
         async with running_service(make_settings(server=server)):
             pass

@@ -2,12 +2,14 @@
 
 import logging
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import structlog
+
+from imgsvc.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
@@ -40,19 +42,54 @@ class AuditFile(WatchedFileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, here or else among the others."""
         try:
-            self.reopenIfNeeded()
-            if self.stream is None:
-                self.stream = self._open()
-            self.stream.write(self.format(record) + self.terminator)
-            self.stream.flush()
+            stream = self._current()
+            stream.write(self.format(record) + self.terminator)
+            stream.flush()
         except OSError as exc:
-            if not self._fails:
-                log.error("audit_file_failed", error=exc.strerror)  # noqa: TRY400 - no bug
-            self._fails = True
-            self._drop()
+            self._tell(exc)
             self._instead.handle(record)
         else:
-            self._fails = False
+            self._tell(None)
+
+    async def reopen(self) -> bool:
+        """Open the file if it is not open, or was moved, and tell whether that was needed.
+
+        Raises ConfigurationError if it cannot be written.
+        """
+        before = self.stream
+        with self.lock or nullcontext():
+            try:
+                stream = self._current()
+                stream.flush()  # of a line that was cut off, its end
+            except OSError as exc:
+                self._tell(exc)
+                raise ConfigurationError([f"{self.baseFilename}: {exc.strerror}"]) from exc
+            self._tell(None)
+        return stream is not before
+
+    def _current(self) -> TextIOWrapper:
+        """Return the file as it is there now; raise OSError."""
+        self.reopenIfNeeded()
+        if self.stream is None:
+            self.stream = self._open()
+            self._statstream()
+        return self.stream
+
+    def _tell(self, failure: OSError | None) -> None:
+        """Say once that the file cannot be written, and once that it can again."""
+        if failure is not None:
+            if not self._fails:
+                log.error(
+                    "audit_file_failed",
+                    file=self.baseFilename,
+                    error=failure.strerror,
+                    effect="its lines stand among the others",
+                    mend="make the file and its folder writable for the server",
+                )
+            self._drop()
+        elif self._fails:
+            log.info("audit_file_works_again", file=self.baseFilename)
+        self._fails = failure is not None
 
     def _drop(self) -> None:
         """Close the file without what could not be written: it is told elsewhere."""

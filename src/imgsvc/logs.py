@@ -128,6 +128,12 @@ def configure_logging(
     logging.captureWarnings(capture=True)
 
 
+def audit_file() -> AuditFile | None:
+    """Return the file of the audit log that `configure_logging` has set, if any."""
+    files = logging.getLogger(AUDIT_LOGGER).handlers
+    return next((file for file in files if isinstance(file, AuditFile)), None)
+
+
 def redact_too(secrets: Iterable[str]) -> None:
     """Replace further secrets in the lines of this process, as `configure_logging` does."""
     for handler in logging.getLogger().handlers:

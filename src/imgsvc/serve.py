@@ -7,13 +7,13 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -22,6 +22,8 @@ from imgsvc.app import Service, open_service
 from imgsvc.config import Settings
 from imgsvc.errors import ConfigurationError
 from imgsvc.listener import BACKLOG, Listener, room_for_connections
+from imgsvc.logs import audit_file
+from imgsvc.reload import ReadAgain, read_when_asked
 from imgsvc.tls import Certificate
 from imgsvc.web.config import ServerConfig
 from imgsvc.web.connection import Connection
@@ -48,23 +50,31 @@ class Server:
 
 
 @asynccontextmanager
-async def listening(settings: Settings) -> AsyncIterator[Server]:
+async def listening(
+    settings: Settings, *, hung_up: asyncio.Event | None = None
+) -> AsyncIterator[Server]:
     """Yield the service once it answers requests; take none any more at the end.
 
-    Raises ConfigurationError if the server cannot start as configured.
+    What can be is read again whenever `hung_up` is set, also if it was set before. Raises
+    ConfigurationError if the server cannot start as configured.
     """
     settings.check_authentication()
     server = settings.server
     certificate = None
     if server.tls_cert is not None and server.tls_key is not None:
         certificate = Certificate(chain=server.tls_cert, key=server.tls_key)
-    context = None if certificate is None else certificate.open()
+    context = None if certificate is None else certificate.context
     with _listen(server) as sock:
         url = server.public_url or _url_of(sock, "http" if context is None else "https")
         async with (
             open_service(settings, base_url=url, port=sock.getsockname()[1]) as service,
             _accepting(service.app, sock, server, context),
-            _looked_after(sock, server, certificate, context),
+            _looked_after(
+                sock,
+                server,
+                certificate,
+                read_when_asked(hung_up or asyncio.Event(), _sources(service, certificate)),
+            ),
         ):
             yield Server(url=url, service=service)
 
@@ -74,19 +84,32 @@ async def _looked_after(
     listener: Listener,
     config: ServerConfig,
     certificate: Certificate | None,
-    context: ssl.SSLContext | None,
+    hangup: Coroutine[Any, Any, None],
 ) -> AsyncIterator[None]:
-    """Look after connections, and the certificate if there is one, while the context lasts."""
+    """Look after connections, the certificate if there is one, and hangups; in the context."""
     async with asyncio.TaskGroup() as group:
         watch = listener.cut_off_readers(config.send_timeout)
-        tasks = [group.create_task(watch, name="slow-readers")]
-        if certificate is not None and context is not None:
-            tasks.append(group.create_task(certificate.keep_fresh(context), name="certificate"))
+        tasks = [
+            group.create_task(watch, name="slow-readers"),
+            group.create_task(hangup, name="hangup"),
+        ]
+        if certificate is not None:
+            tasks.append(group.create_task(certificate.keep_fresh(), name="certificate"))
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _sources(service: Service, certificate: Certificate | None) -> dict[str, ReadAgain]:
+    """Return all that is read again on SIGHUP."""
+    sources = dict(service.sources)
+    if certificate is not None:
+        sources["certificate"] = certificate.renew
+    if (file := audit_file()) is not None:
+        sources["audit_file"] = file.reopen
+    return sources
 
 
 @asynccontextmanager
@@ -135,15 +158,12 @@ async def serve(settings: Settings) -> None:
     stop, hung_up = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if settings.has_secret_sources:  # else the signal ends the process, as with any program
-        loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
-    async with listening(settings) as server:
-        rotation = server.service.rotation
-        if settings.has_secret_sources:
-            loop.add_signal_handler(signal.SIGHUP, rotation.ask)
-        if hung_up.is_set():
-            rotation.ask()
+    if (file := audit_file()) is not None:
+        with suppress(ConfigurationError):  # it has said so, and lines go elsewhere until it works
+            await file.reopen()
+    async with listening(settings, hung_up=hung_up) as server:
         _announce(settings, server)
         await stop.wait()
         stop.clear()

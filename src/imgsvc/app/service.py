@@ -1,7 +1,7 @@
 """The service without its socket: what it is made of, its work, and the application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from imgsvc.app.application import make_application
-from imgsvc.app.resources import open_resources
+from imgsvc.app.resources import Resources, open_resources
 from imgsvc.app.work import run_jobs, tidy_up
 from imgsvc.config import Settings
 from imgsvc.config.rotation import Rotation
 from imgsvc.jobs import JobBackend
 from imgsvc.providers import EditOptions
+from imgsvc.reload import ReadAgain
 from imgsvc.web.readiness import Readiness
 
 
@@ -27,6 +28,7 @@ class Service:
     readiness: Readiness
     provider: str  # that edits what names none
     rotation: Rotation
+    sources: Mapping[str, ReadAgain]  # what can be read again, by its name
 
 
 @asynccontextmanager
@@ -52,7 +54,21 @@ async def open_service(settings: Settings, *, base_url: str, port: int) -> Async
             readiness=readiness,
             provider=resources.router.catalogue.asked_for(EditOptions(), has_mask=False),
             rotation=resources.rotation,
+            sources=_sources(resources),
         )
+
+
+def _sources(resources: Resources) -> dict[str, ReadAgain]:
+    rotation, sources = resources.rotation, dict[str, ReadAgain]()
+    if rotation.has_file:
+        sources["configuration"] = rotation.compare_file
+    if rotation.sources:
+        sources["secrets"] = rotation.read_again
+    if resources.tokens is not None:
+        sources["token_keys"] = resources.tokens.keys.read_again
+    if resources.prompts.deny_list is not None:
+        sources["deny_list"] = resources.prompts.deny_list.read_again
+    return sources
 
 
 @asynccontextmanager

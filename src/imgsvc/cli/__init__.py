@@ -103,12 +103,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    # Who rotates logs or secrets may send it at any time: it waits for `serve`, which answers it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
     from imgsvc.config import load_settings, secret_values  # noqa: PLC0415
     from imgsvc.logs import configure_logging  # noqa: PLC0415
     from imgsvc.serve import serve  # noqa: PLC0415 - see the module's docstring
 
-    # Who replaces secrets need not know that it is just starting: the signal waits for `serve`.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load_settings(arguments.config)
     configure_logging(settings.logs, secrets=secret_values(settings))
     asyncio.run(serve(settings))

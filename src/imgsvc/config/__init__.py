@@ -184,13 +184,6 @@ class Settings(BaseSettings):
         return self._layers
 
     @property
-    def has_secret_sources(self) -> bool:
-        """Whether there are secrets that can be replaced while the server runs."""
-        layers = self.layers
-        has_files = layers is not None and layers.secrets_dir is not None
-        return has_files or self.secrets.manager is not None
-
-    @property
     def image_apis(self) -> list[ImageApiConfig]:
         """All image APIs in the order in which they are asked."""
         first = [] if self.openai.api_key is None else [self.openai]
@@ -255,7 +248,7 @@ def load_settings(config_file: Path | None = None) -> Settings:
     """
     with _usable_paths():
         file = _find_file(config_file)
-        table = _read_table(file)
+        table = read_table(file)
         folder = _find_secrets_dir(table)
         files = read_secret_files(folder) if folder else {}
     layers = Layers(file=file, table=table, secrets_dir=folder, files=files)
@@ -331,7 +324,7 @@ def _find_file(given: Path | None) -> Path | None:
     return named
 
 
-def _read_table(file: Path | None) -> dict[str, Any]:
+def read_table(file: Path | None) -> dict[str, Any]:
     """Return what the file holds; nothing without a file."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8")) if file else {}

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, SecretStr
 
-from imgsvc.config import Settings, compose, secret_values
+from imgsvc.config import Settings, compose, read_table, secret_values
 from imgsvc.config.managed import without_own
 from imgsvc.config.sources import Layers
 from imgsvc.errors import ConfigurationError
@@ -40,10 +40,10 @@ class _Watched:
 
     source: SecretSource
     interval: float  # seconds
-    asked: asyncio.Event = field(default_factory=asyncio.Event)  # to be read at once
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # or an earlier answer came last
     told: str | None = None  # why it could not be read the last time
     refused: list[str] = field(default_factory=list)  # what was wrong the last time
+    missing: list[str] = field(default_factory=list)  # what was there before, not the last time
 
 
 class Rotation:
@@ -54,6 +54,7 @@ class Rotation:
     ) -> None:
         self._settings = settings
         self._layers = settings.layers or Layers(file=None, table={})
+        self._waiting: list[str] = []  # settings that have changed and wait for a start
         self._files = None if files is None else _Watched(source=files, interval=FILES_INTERVAL)
         self._watched = [] if self._files is None else [self._files]
         if manager is not None:
@@ -68,10 +69,43 @@ class Rotation:
         """What is read again, by the names of the sources."""
         return [watched.source.name for watched in self._watched]
 
-    def ask(self) -> None:
-        """Have everything read again at once."""
-        for watched in self._watched:
-            watched.asked.set()
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a configuration file."""
+        return self._layers.file is not None
+
+    async def read_again(self) -> bool:
+        """Read all sources now, and tell whether a secret was replaced.
+
+        Raises ConfigurationError with what cannot be read or used.
+        """
+        before = self.renewals.count
+        await self._look()
+        told = [watched.told for watched in self._watched if watched.told is not None]
+        refused = [problem for watched in self._watched for problem in watched.refused]
+        if told or refused:
+            raise ConfigurationError([*told, *refused])
+        return self.renewals.count != before
+
+    async def compare_file(self) -> bool:
+        """Read the configuration file, and tell whether a start would make other settings of it.
+
+        They stay as they are. Raises ConfigurationError if the server would not start.
+        """
+        table = await asyncio.to_thread(read_table, self._layers.file)
+        if table == self._layers.table:
+            return False
+        fresh = compose(replace(self._layers, table=table))
+        redact_too(secret_values(fresh))
+        settings = list(differing(self._settings, fresh))
+        if settings:
+            log.warning(
+                "settings_need_restart",
+                file=str(self._layers.file),
+                settings=settings,
+                effect="those from the start stay",
+            )
+        return bool(settings)
 
     async def run(self) -> None:
         """Read each source again and again, until cancelled."""
@@ -81,12 +115,7 @@ class Rotation:
 
     async def _keep_reading(self, watched: _Watched) -> None:
         while True:
-            try:
-                async with asyncio.timeout(watched.interval):
-                    await watched.asked.wait()
-            except TimeoutError:
-                pass
-            watched.asked.clear()
+            await asyncio.sleep(watched.interval)
             await self._read_one(watched)
 
     async def _look(self) -> None:
@@ -119,10 +148,20 @@ class Rotation:
     async def _take(self, watched: _Watched, texts: Mapping[str, str]) -> ReadOutcome:
         """Take over what is new and right. A secret that is not there any more stays."""
         if watched is self._files:
-            wanted = replace(self._layers, files={**self._layers.files, **texts})
+            known = self._layers.files
+            wanted = replace(self._layers, files={**known, **texts})
         else:
-            managed = {**self._layers.managed, **without_own(texts)}
-            wanted = replace(self._layers, managed=managed)
+            known = self._layers.managed
+            wanted = replace(self._layers, managed={**known, **without_own(texts)})
+        missing = sorted(known.keys() - texts.keys())
+        if missing and missing != watched.missing:
+            log.warning(
+                "secrets_missing",
+                source=watched.source.name,
+                names=missing,
+                effect="the last ones stay, until the next start",
+            )
+        watched.missing = missing
         problems: list[str] = []
         if wanted != self._layers:
             # In a thread: it takes longer than others should have to wait.
@@ -143,7 +182,7 @@ class Rotation:
         that is set is never taken away.
         """
         redact_too(secret_values(fresh))
-        changed, problems = [], []
+        changed, emptied = [], []
         for name, model, key, new in _secrets(self._settings, fresh):
             if new == getattr(model, key):
                 continue
@@ -151,11 +190,19 @@ class Rotation:
                 setattr(model, key, new)
                 changed.append(name)
             else:
-                problems.append(f"{name}: is empty")
+                emptied.append(name)
         if changed:
             log.info("secrets_renewed", settings=changed)
             self.renewals.note()
-        return problems
+        waiting = [each for each in differing(self._settings, fresh) if each not in emptied]
+        if waiting and waiting != self._waiting:
+            log.warning(
+                "secrets_need_restart",
+                settings=waiting,
+                effect="those from the start stay, and what was not set stays so",
+            )
+        self._waiting = waiting
+        return [f"{name}: is empty" for name in emptied]
 
 
 @asynccontextmanager
@@ -235,6 +282,21 @@ def _is_secret(key: str, value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(entry, SecretStr) for entry in value)
     return isinstance(value, SecretStr) or (key in _COMPANIONS and value is not None)
+
+
+def differing(live: BaseModel, fresh: BaseModel, at: str = "") -> Iterator[str]:
+    """Yield the names of the settings that are others in `fresh`."""
+    for key in type(live).model_fields:
+        old, new = getattr(live, key), getattr(fresh, key)
+        if old == new:
+            continue
+        parts = list(_parts(old, new))
+        found = [
+            each
+            for name, part, counterpart in parts
+            for each in differing(part, counterpart, f"{at}{key}.{name}")
+        ]
+        yield from found or [f"{at}{key}"]
 
 
 def _parts(old: Any, new: Any) -> Iterator[tuple[str, BaseModel, BaseModel]]:

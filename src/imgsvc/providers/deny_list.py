@@ -1,5 +1,6 @@
 """The operator's list of patterns that no prompt may hold, in a file."""
 
+import asyncio
 import threading
 from pathlib import Path
 
@@ -20,7 +21,7 @@ MAX_PATTERNS = 10_000
 class DenyList:
     """The patterns of a file, which is read again once it has changed.
 
-    Its methods wait for the disk: they are for threads, and safe to call from many.
+    `find` waits for the disk: it is for threads, and safe to call from many.
     """
 
     def __init__(self, file: Path) -> None:
@@ -33,6 +34,20 @@ class DenyList:
     def find(self, prompt: str) -> int | None:
         """Return the number of a line whose pattern is in the prompt, or None."""
         return self._current().find(prompt)
+
+    async def read_again(self) -> bool:
+        """Read the file, and tell whether it has changed.
+
+        Raises ConfigurationError if it cannot be used; the patterns that it had before stay.
+        """
+        return await asyncio.to_thread(self._read_again)
+
+    def _read_again(self) -> bool:
+        with self._lock:
+            stamp = _stamp(self._file)
+            has_changed, self._stamp = stamp != self._stamp, stamp
+            self._patterns = read_patterns(self._file)
+            return has_changed
 
     def _current(self) -> Patterns:
         """Return the patterns of the file as it is; of one that is wrong, those it had before."""

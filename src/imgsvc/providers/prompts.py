@@ -75,7 +75,7 @@ class PromptFilter:
     ) -> None:
         self._config = config
         self._renewals = renewals
-        self._deny_list = deny_list
+        self.deny_list = deny_list
         self._moderation = moderation
 
     async def check(self, prompt: str) -> None:
@@ -83,8 +83,8 @@ class PromptFilter:
 
         Raises ModerationUnavailable if that is not known and such prompts are refused.
         """
-        if self._deny_list is not None:
-            line = await asyncio.to_thread(self._deny_list.find, prompt)
+        if self.deny_list is not None:
+            line = await asyncio.to_thread(self.deny_list.find, prompt)
             if line is not None:
                 _log.info("prompt_rejected", source="deny_list", line=line)
                 raise PromptRejected

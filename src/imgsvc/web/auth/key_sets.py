@@ -18,7 +18,7 @@ import orjson
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from imgsvc.errors import TokenKeysUnavailable
+from imgsvc.errors import ConfigurationError, TokenKeysUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,7 @@ class KeySet:
         self._lifetime = lifetime
         self._keys: Sequence[SigningKey] | None = None
         self._tried = -float("inf")
+        self._failed: str | None = None  # why it could not be read the last time
         self._lock = asyncio.Lock()
 
     async def find(self, kid: str | None) -> SigningKey | None:
@@ -120,6 +121,17 @@ class KeySet:
             raise TokenKeysUnavailable
         return found
 
+    async def read_again(self) -> bool:
+        """Read the set, and tell whether it has changed.
+
+        Raises ConfigurationError if it cannot be read; the keys known before stay.
+        """
+        before, self._tried = self._keys, -float("inf")
+        await self._refresh()
+        if self._failed is not None:
+            raise ConfigurationError([self._failed])
+        return before is not None and self._keys != before
+
     def _named(self, kid: str | None) -> SigningKey | None:
         keys = self._keys or ()
         named = [key for key in keys if kid is None or key.kid == kid]
@@ -132,7 +144,9 @@ class KeySet:
                 return
             try:
                 self._keys = parse(await self._source.read())
+                self._failed = None
             except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as exc:
+                self._failed = f"cannot be read ({type(exc).__name__})"
                 log.warning("token_keys_unreadable", error=type(exc).__name__)
             self._tried = monotonic()
 
