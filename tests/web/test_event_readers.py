@@ -3,12 +3,15 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
 
 import aiohttp
 import pytest
 import structlog
 
 from imgsvc.config import Settings
+from imgsvc.jobs.sqlite.backend import SqliteBackend
 from standins.openai import openai_standin
 from standins.service import Caller, running_service
 from web.refusals import PHOTO
@@ -97,6 +100,42 @@ async def read_all(sock: socket.socket) -> bytes:
     while part := await asyncio.get_running_loop().sock_recv(sock, 65_536):
         received += part
     return bytes(received)
+
+
+async def test_many_readers_look_no_more_often_than_a_few_and_miss_nothing(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgsvc.web.events.LOOKS", 4)
+    looks = 0
+    look = SqliteBackend.events
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await look(*given, **named)
+
+    async with openai_standin() as sleeper:
+        sleeper.fail_next("hang")
+        openai = {"api_key": sleeper.api_key, "base_url": sleeper.base_url}
+        async with running_service(make_settings(openai=openai)) as caller:
+            job_id = await accepted(caller, PHOTO)
+            backend = caller.server.service.backend
+            async with AsyncExitStack() as stack:
+                answers = [
+                    await stack.enter_async_context(stream(caller, job_id)) for _ in range(4)
+                ]
+                readers = [read_events(answer) for answer in answers]
+                for reader in readers:
+                    assert [(await anext(reader)).type for _ in range(2)] == ["queued", "started"]
+                monkeypatch.setattr(SqliteBackend, "events", counted)
+                for number in range(100):
+                    tell(caller, job_id, number=number)
+                    await backend.get(job_id)  # so that each wakes up the readers
+                for reader in readers:
+                    told = [(await anext(reader)).data["number"] for _ in range(100)]
+                    assert told == list(range(100))
+                assert looks < 4 * 100 / 2  # one a second and reader, or two
+                await caller.post(f"/jobs/{job_id}/cancel", None)
 
 
 async def test_a_reader_who_leaves_does_no_harm(

@@ -8,7 +8,6 @@ few lines here, and what matters it does not do: drop a reader who does not read
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from time import monotonic
 
 import orjson
@@ -25,8 +24,9 @@ from imgsvc.errors import (
     TokenKeysUnavailable,
 )
 from imgsvc.jobs.models import JobEvent
+from imgsvc.web.auth.principal import PRINCIPAL
 from imgsvc.web.jobs import visible_job
-from imgsvc.web.keys import CONTEXT, Context
+from imgsvc.web.keys import CONTEXT
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,10 @@ WRITE_TIMEOUT = 10.0
 
 RETRY = 2000
 """Milliseconds after which a reader who has lost the connection comes again."""
+
+LOOKS = 500
+"""Looks a second at the record that all readers of one client have together: with many of them
+each waits a little, and is told then of all that has happened. One alone waits 2 ms."""
 
 PAGE = 100
 """Events that are read and written at once."""
@@ -77,16 +81,21 @@ async def job_events(request: web.Request) -> web.StreamResponse:
     if last and not known:  # a number that this job has not reached: it is another's story
         greeting += _gap(1, last, place=0)
         last = 0
+    client = request[PRINCIPAL].client
+    context.readers[client] += 1
     try:
         await _send(response, greeting)
-        still_may = partial(context.guard.check_again, request)
-        await _tell(context, job_id, last, lambda data: _send(response, data), still_may)
+        await _tell(request, job_id, last, lambda data: _send(response, data))
     except TimeoutError:
         log.info("slow_reader_dropped", job_id=job_id)
         if request.transport is not None:
             request.transport.abort()
     except (ConnectionError, ShuttingDown, DiskRefuses, JobNotFound, *_NO_MORE):
         pass  # the answer has begun, so all it can do is end; the reader comes again
+    finally:
+        context.readers[client] -= 1
+        if not context.readers[client]:
+            del context.readers[client]
     return response
 
 
@@ -100,20 +109,19 @@ def last_event_id(headers: CIMultiDictProxy[str]) -> int:
     return int(values[0])
 
 
-async def _tell(
-    context: Context, job_id: str, last: int, send: Send, still_may: Callable[[], Awaitable[None]]
-) -> None:
+async def _tell(request: web.Request, job_id: str, last: int, send: Send) -> None:
     """Send all events behind the one with the number `last`, until the job is settled.
 
-    Raises ShuttingDown when the server drains, and what `still_may` raises, which is asked
-    every HEARTBEAT seconds.
+    Raises ShuttingDown when the server drains, and what `Guard.check_again` raises, which is
+    asked every HEARTBEAT seconds.
     """
+    context, client = request.app[CONTEXT], request[PRINCIPAL].client
     asked = monotonic()
     with context.backend.watch(job_id) as happened:
         while True:
             happened.clear()
             if monotonic() - asked >= HEARTBEAT:
-                await still_may()
+                await context.guard.check_again(request)
                 asked = monotonic()
             # First the job, then its events: those of a settled one are all there.
             job = await context.backend.get(job_id)
@@ -122,6 +130,8 @@ async def _tell(
                 last = page[-1].number
             if job.is_settled:
                 return
+            pause = asyncio.sleep(context.readers[client] / LOOKS)
+            await context.readiness.unless_draining(pause)
             if not await _within(HEARTBEAT, context.readiness.unless_draining(happened.wait())):
                 await send(b": still there\n\n")
 

@@ -1,7 +1,8 @@
 """What handlers find in the application and in a request."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,7 @@ class Context:
     guard: Guard
     intake: Intake
     dry_runs: DryRuns
+    readers: Counter[str] = field(default_factory=Counter)  # streams of events, by client
     backend: JobBackend
     control: JobControl
     clients: Clients
