@@ -38,3 +38,20 @@ async def test_a_refusal_looks_for_newer_secrets_once_and_not_all_the_time(
     with pytest.raises(PermissionError):
         await found.retry(refuse, lambda exc: not isinstance(exc, PermissionError))
     assert calls == 6
+
+
+async def test_secrets_that_are_replaced_twice_in_a_moment_are_found_twice() -> None:
+    current = 1
+
+    async def call() -> int:
+        used = found.count
+        if used < current:
+            raise PermissionError
+        return used
+
+    async def find() -> None:
+        found.note()
+
+    found = Renewals(find)
+    for current in (1, 2, 3):
+        assert await found.retry(call, lambda exc: isinstance(exc, PermissionError)) == current

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 10.0
-"""Seconds between two looks for new secrets that refusals ask for."""
+"""Seconds from a look for new secrets that found none to the next one that refusals ask for."""
 
 
 class ReadOutcome(StrEnum):
@@ -32,7 +32,7 @@ class Renewals:
         self._look = look
         self._waiting: list[Callable[[], None]] = []
         self._lock = asyncio.Lock()
-        self._looked: float | None = None  # as monotonic() counts
+        self._looked: float | None = None  # in vain; as monotonic() counts
 
     def tell(self, call: Callable[[], None]) -> None:
         """Have something called after each renewal."""
@@ -47,14 +47,14 @@ class Renewals:
     async def since(self, count: int) -> bool:
         """Return whether secrets were renewed since there had been so many renewals.
 
-        If not, look for new ones first, unless that was done a moment ago.
+        If not, look for new ones first, unless that was done in vain a moment ago.
         """
         if self._look is not None:
             async with self._lock:
                 now = monotonic()
                 if self.count == count and (self._looked is None or now - self._looked >= PATIENCE):
                     await self._look()
-                    self._looked = monotonic()
+                    self._looked = monotonic() if self.count == count else None
         return self.count != count
 
     async def retry(
