@@ -1,6 +1,6 @@
 """Callbacks: where one may go, how it is sent, signed and repeated."""
 
-from imgsvc.callbacks.connections import open_session
+from imgsvc.callbacks.connections import open_session, proxy_secrets
 from imgsvc.callbacks.egress import EgressConfig
 from imgsvc.callbacks.guard import EgressPolicy, check_url, is_forbidden, plain_host
 from imgsvc.callbacks.progress import Post, PostOutcome, ProgressSender
@@ -32,5 +32,6 @@ __all__ = [
     "open_session",
     "plain_host",
     "planned_delay",
+    "proxy_secrets",
     "rewrite",
 ]

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
-from imgsvc.callbacks import CallbacksConfig, EgressConfig, EgressPolicy
+from imgsvc.callbacks import CallbacksConfig, EgressConfig, EgressPolicy, proxy_secrets
 from imgsvc.config.entries import CLIENTS, PROVIDERS, client_entries, provider_entries
 from imgsvc.config.managed import read_manager
 from imgsvc.config.names import ALIASES, CONFIG_VARIABLE, PREFIX, our_variables
@@ -303,13 +303,15 @@ def _usable_paths() -> Iterator[None]:
 
 
 def secret_values(model: BaseModel) -> Iterator[str]:
-    """Yield every secret in the configuration, as text."""
+    """Yield every secret in the configuration, as text; the proxy's also as it is sent."""
     for name in type(model).model_fields:
         value = getattr(model, name)
         values = value.values() if isinstance(value, dict) else value
         for entry in values if isinstance(value, list | dict) else [value]:
             if isinstance(entry, SecretStr):
                 yield entry.get_secret_value()
+                if isinstance(model, EgressConfig):
+                    yield from proxy_secrets(URL(entry.get_secret_value()))
             elif isinstance(entry, BaseModel):
                 yield from secret_values(entry)
 
