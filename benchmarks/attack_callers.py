@@ -1,5 +1,6 @@
 """Attacks by callers without a key, with a wrong one, or with one for something else."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -8,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from attack_target import ASYNC, IMAGE, Target, filled, inputs
+from attack_target import ASYNC, CANARY, IMAGE, PER_MINUTE, Target, filled, inputs
 from imgsvc.web.auth.api_keys import new_key
 from imgsvc.web.auth.roles import Role
 from web.auth import test_tokens
@@ -119,3 +120,42 @@ async def others_jobs(target: Target) -> AsyncIterator[tuple[str, bool]]:
             yield f"{method} {path}", answer.code in code
     listed = (await target.ask("GET", "/jobs", bob)).body["jobs"]
     yield "GET /jobs", job_id not in [job["job_id"] for job in listed]
+
+
+async def limits_of_a_client(target: Target) -> AsyncIterator[tuple[str, bool]]:
+    """Ask for more than a client may have, over many connections, and for what it may not."""
+    hasty = [target.token("hasty", roles) for roles in ((Role.READ,), tuple(Role))]
+    asked = [target.ask("GET", "/jobs", hasty[n % 2]) for n in range(PER_MINUTE + 100)]
+    statuses = [answer.status for answer in await asyncio.gather(*asked)]
+    for number, status in enumerate(sorted(statuses)[PER_MINUTE:]):
+        yield f"request {number} past the limit", status == 429
+    held = target.token("held", tuple(Role))
+    batch = "/batch-process-images"
+    url = "http://hooks.example.eve.example/"
+    good = {"callbackUrl": "http://hooks.example/"}
+    answers = {
+        "priority": await target.submit(held | good, image_base64=IMAGE, priority=4),
+        "callbackUrl": await target.submit(held | {"callbackUrl": url}, image_base64=IMAGE),
+        "progressUrl": await target.submit(held | good | {"progressUrl": url}, batch),
+        "input bucket": await target.submit(held | good, batch),
+        "dry run": await target.submit(held, batch, dry_run=True),
+        "folder above": await target.submit(held, batch, input_prefix="held/../", dry_run=True),
+    }
+    for name, answer in answers.items():
+        yield name, answer.code in {"not_allowed_for_client", "invalid_request"}
+
+
+async def secrets(target: Target) -> AsyncIterator[tuple[str, bool]]:
+    """Ask for everything, with each role and with all, and look for secrets in the answers."""
+    admin = target.token("held", tuple(Role))
+    job_id = (await target.submit(admin | ASYNC, image_base64=IMAGE)).body["job_id"]
+    hidden = [CANARY, CANARY.removeprefix("whsec_"), "canary-of-the-signing-secret"]
+    hidden += [key.split("_", 2)[2] for key in target.keys.values()]
+    for method, path, _ in await target.operations():
+        if path.endswith("/events"):
+            continue  # a stream
+        for roles in (*((role,) for role in Role), tuple(Role)):
+            headers = target.token("held", roles)
+            answer = await target.ask(method, filled(path, job_id), headers)
+            told = answer.told.decode(errors="replace")
+            yield f"{method} {path}", not any(secret in told for secret in hidden)

@@ -1,6 +1,7 @@
 """What `attacks.py` attacks: a server, its callers, and a canary that nobody may reach."""
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -24,6 +25,21 @@ from web.auth.issuing import AUDIENCE, ISSUER, Issuer
 UNKNOWN_JOB = "00000000-0000-4000-8000-000000000000"
 IMAGE = as_base64(picture())
 ASYNC, WAIT = {"Prefer": "respond-async"}, {"Prefer": "wait=30"}
+PER_MINUTE = 20
+"""Requests that the client `hasty` may make."""
+
+CANARY = "whsec_" + base64.b64encode(b"canary-of-the-signing-secret").decode()
+"""A secret of the server's."""
+
+CLIENTS = {
+    "hasty": {"requests_per_minute": PER_MINUTE},
+    "held": {
+        "max_priority": 3,
+        "buckets": ["output/held/"],
+        "callback_hosts": ["hooks.example"],
+        "signing_secrets": [CANARY],
+    },
+}
 NAMES = str(Path(__file__).with_name("strange_names.py"))
 
 
@@ -34,6 +50,7 @@ class Answer:
     status: int
     code: str  # of the problem, or ""
     body: Any
+    told: bytes  # all of it, with the head
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,7 +103,8 @@ class Target:
             kind = answer.content_type
             body = await answer.json(content_type=None) if "json" in kind else None
             code = body.get("code", "") if isinstance(body, dict) else ""
-            return Answer(answer.status, str(code), body)
+            told = f"{answer.raw_headers}".encode() + await answer.read()
+            return Answer(answer.status, str(code), body, told)
 
     async def operations(self) -> list[tuple[str, str, bool]]:
         """Return method, path and whether it is public of all that the server says it has."""
@@ -97,11 +115,13 @@ class Target:
             for method, operation in item.items()
         ]
 
-    async def submit(self, headers: Mapping[str, str], **fields: Any) -> Answer:
-        """Ask for an edit of one image."""
+    async def submit(
+        self, headers: Mapping[str, str], path: str = "/process-image-async-b64", **fields: Any
+    ) -> Answer:
+        """Ask for an edit of one image, or of a batch."""
         given = {"Content-Type": "application/json"} | dict(headers)
         data = json.dumps({"prompt": "invert", **fields}).encode()
-        return await self.ask("POST", "/process-image-async-b64", given, data=data)
+        return await self.ask("POST", path, given, data=data)
 
 
 def filled(path: str, job_id: str = UNKNOWN_JOB) -> str:
@@ -131,6 +151,8 @@ async def target(folder: Path) -> AsyncIterator[Target]:
         "IMGSVC_AUTH__JWT_JWKS_FILE": str(jwks),
         "IMGSVC_CALLBACKS__ALLOW_NETWORKS": json.dumps([f"{OUTSIDE}/32"]),
         "IMGSVC_CALLBACKS__SCHEDULE": "[0]",
+        "IMGSVC_CALLBACKS__SIGNING_SECRETS": json.dumps([CANARY]),
+        "IMGSVC_CLIENTS": json.dumps(CLIENTS),
     }
     keys = await _keys(variables)
     async with AsyncExitStack() as stack:

@@ -44,6 +44,8 @@ ATTACKS: Mapping[str, Attack] = {
     "forged tokens": callers.forged_tokens,
     "brute force": callers.brute_force,
     "jobs of other clients": callers.others_jobs,
+    "limits of a client": callers.limits_of_a_client,
+    "secrets in answers": callers.secrets,
     "framing and smuggling": bodies.framing,
     f"{bodies.SLOW:,} slow heads at once": bodies.slow_heads,
     "JSON bombs": bodies.json_bombs,

@@ -6,7 +6,14 @@ import pytest
 
 from standins.benchmark import run_benchmark
 
-QUICK = ("callers without a key", "forged tokens", "jobs of other clients", "redirects inside")
+QUICK = (
+    "callers without a key",
+    "forged tokens",
+    "jobs of other clients",
+    "limits of a client",
+    "secrets in answers",
+    "redirects inside",
+)
 
 
 @pytest.mark.slow
