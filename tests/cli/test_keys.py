@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ def test_a_key_that_is_rotated_has_a_successor_and_an_end(command: Command) -> N
     assert command("keys", "revoke", new).code == 0
     assert command("keys", "rotate", new).code == 1
     assert {line.split()[3] for line in listed(command)} == {"expired", "revoked"}
+
+
+@pytest.mark.parametrize(
+    ("options", "days"),
+    [((), 90), (("--expires", "30d"), 30), (("--expires", "never"), None)],
+)
+def test_a_key_that_ends_has_a_successor_that_ends(
+    command: Command, options: tuple[str, ...], days: int | None
+) -> None:
+    who = ("--client", "shop", "--roles", "submit")
+    key_id = made(command, "create", *who, "--expires", "90d").split("_")[1]
+    done = command("keys", "rotate", key_id, *options)
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    [said] = [line for line in done.err.splitlines() if line.startswith("It works until ")]
+    until = said.removeprefix("It works until ").removesuffix(".")
+    if days is None:
+        assert until == "it is revoked"
+    else:
+        assert until in {f"{now + timedelta(days, seconds=s):%Y-%m-%d %H:%MZ}" for s in (-60, 0)}
 
 
 def test_a_key_that_there_is_not_is_named(command: Command) -> None:

@@ -78,6 +78,26 @@ async def test_a_key_is_replaced_at_once_or_after_a_while(service: Caller) -> No
     assert status == 201
     assert not await works(service, new["key"])
     assert await works(service, newest["key"])
+    assert "expires_at" not in newest
+
+
+@pytest.mark.parametrize("rotations", [1, 3])
+async def test_a_key_that_ends_has_successors_that_live_as_long(
+    service: Caller, rotations: int
+) -> None:
+    def life(key: Any) -> timedelta:
+        return datetime.fromisoformat(key["expires_at"]) - datetime.fromisoformat(key["created_at"])
+
+    end = datetime.now(UTC) + timedelta(days=90)
+    _, key, _ = await as_admin(service, "POST", "/keys", WANTED | {"expires_at": end.isoformat()})
+    for _ in range(rotations):
+        status, new, _ = await as_admin(service, "POST", f"/keys/{key['id']}/rotate")
+        assert status == 201
+        assert abs(life(new) - life(key)) < timedelta(seconds=1)
+        key = new
+    other = {"expires_at": (end + timedelta(days=9)).isoformat()}
+    _, longer, _ = await as_admin(service, "POST", f"/keys/{key['id']}/rotate", other)
+    assert datetime.fromisoformat(longer["expires_at"]) == end + timedelta(days=9)
 
 
 async def test_a_revoked_key_ends_at_once_and_has_no_successor(service: Caller) -> None:

@@ -13,7 +13,7 @@ from imgsvc.config import load_settings, secret_values
 from imgsvc.errors import ApiKeyNotFound, ApiKeyRevoked
 from imgsvc.jobs.audit import CLI_ACTOR, Actor
 from imgsvc.logs import configure_logging
-from imgsvc.web.auth.key_ring import KeyRing, key_state
+from imgsvc.web.auth.key_ring import KeyRing, NewKey, key_state
 from imgsvc.web.auth.roles import Role
 
 Command = Callable[[KeyRing, Namespace], Coroutine[Any, Any, int]]
@@ -38,7 +38,7 @@ async def create(keys: KeyRing, arguments: Namespace) -> int:
         expires_at=_from_now(arguments.expires),
         by=_operator(),
     )
-    _hand_over(made.text)
+    _hand_over(made)
     return 0
 
 
@@ -82,7 +82,7 @@ async def rotate(keys: KeyRing, arguments: Namespace) -> int:
         made = await keys.rotate(
             arguments.key_id,
             overlap=arguments.overlap,
-            expires_at=_from_now(arguments.expires),
+            expires_at="never" if arguments.expires == "never" else _from_now(arguments.expires),
             by=_operator(),
         )
     except ApiKeyNotFound:
@@ -92,7 +92,7 @@ async def rotate(keys: KeyRing, arguments: Namespace) -> int:
         key_id = plain(arguments.key_id)
         print(f"{key_id} is revoked: make a new key with `imgsvc keys create`.", file=sys.stderr)
         return 1
-    _hand_over(made.text)
+    _hand_over(made)
     until = _time(_from_now(arguments.overlap))
     print(f"The old one works until {until} at the latest.", file=sys.stderr)
     return 0
@@ -106,9 +106,11 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
-def _hand_over(key: str) -> None:
-    print(key, flush=True)
+def _hand_over(made: NewKey) -> None:
+    print(made.text, flush=True)
     print("Keep it safe now: it is shown this once, and nobody can look it up.", file=sys.stderr)
+    until = _time(made.kept.expires_at) or "it is revoked"
+    print(f"It works until {until}.", file=sys.stderr)
 
 
 def _unknown(key_id: str) -> None:

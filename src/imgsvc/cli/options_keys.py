@@ -51,7 +51,10 @@ def add_keys_commands(parser: argparse.ArgumentParser) -> None:
         help="how long the old one still works (default: 24h)",
     )
     rotate.add_argument(
-        "--expires", type=_span, metavar="SPAN", help="how long the new one works (default: on)"
+        "--expires",
+        type=_life,
+        metavar="SPAN",
+        help="how long the new one works, or `never` (default: as long as the old one was to)",
     )
     _works(rotate, "rotate")
 
@@ -82,6 +85,10 @@ def _roles(text: str) -> tuple[str, ...]:
             f"there is no role {unknown[0]!r}; there are {', '.join(ROLES)}"
         )
     return roles
+
+
+def _life(text: str) -> timedelta | str:
+    return text if text == "never" else _span(text)
 
 
 def _span(text: str) -> timedelta:

@@ -73,7 +73,10 @@ class RotateRequest(_Body):
         le=int(MAX_OVERLAP.total_seconds()),
         description="How long the old key still works; a day without it.",
     )
-    expires_at: ExpiresAt = None
+    expires_at: Annotated[
+        ExpiresAt,
+        Field(description="When the new key ends. Without it, it lives as long as the old one."),
+    ] = None
 
 
 class KeyView(BaseModel):

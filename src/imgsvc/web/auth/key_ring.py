@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from imgsvc.errors import ApiKeyNotFound, ApiKeyRevoked
 from imgsvc.jobs.api_keys import ApiKey, ApiKeys
@@ -54,17 +55,21 @@ class KeyRing:
         key_id: str,
         *,
         overlap: timedelta = OVERLAP,
-        expires_at: datetime | None = None,
+        expires_at: datetime | Literal["never"] | None = None,
         by: Actor,
     ) -> NewKey:
         """Make a key of the same client and roles; the old one ends after the overlap.
 
-        Raises ApiKeyNotFound or ApiKeyRevoked.
+        The new one lives as long as the old one was to, unless its end is given. Raises
+        ApiKeyNotFound or ApiKeyRevoked.
         """
-        old = await self._find(key_id)
+        old, now = await self._find(key_id), datetime.now(UTC)
         roles = [role for role in Role if role in old.roles]
-        kept, text = new_key(old.client, roles, expires_at=expires_at)
-        if not await self.keys.replace(old.id, kept, datetime.now(UTC) + overlap, by=by):
+        if expires_at is None and old.expires_at is not None:
+            expires_at = now + (old.expires_at - old.created_at)
+        end = None if expires_at == "never" else expires_at
+        kept, text = new_key(old.client, roles, expires_at=end)
+        if not await self.keys.replace(old.id, kept, now + overlap, by=by):
             raise ApiKeyRevoked
         return NewKey(kept=kept, text=text)
 
