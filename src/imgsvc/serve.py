@@ -46,6 +46,7 @@ class Server:
     """The service on its socket."""
 
     url: str  # how callers reach it, without a slash at its end
+    listening: str  # the same, at the address that it listens on
     service: Service
 
 
@@ -65,7 +66,8 @@ async def listening(
         certificate = Certificate(chain=server.tls_cert, key=server.tls_key)
     context = None if certificate is None else certificate.context
     with _listen(server) as sock:
-        url = server.public_url or _url_of(sock, "http" if context is None else "https")
+        here = _url_of(sock, "http" if context is None else "https")
+        url = server.public_url or here
         async with (
             open_service(settings, base_url=url, port=sock.getsockname()[1]) as service,
             _accepting(service.app, sock, server, context),
@@ -76,7 +78,7 @@ async def listening(
                 read_when_asked(hung_up or asyncio.Event(), _sources(service, certificate)),
             ),
         ):
-            yield Server(url=url, service=service)
+            yield Server(url=url, listening=here, service=service)
 
 
 @asynccontextmanager
@@ -175,7 +177,8 @@ def _announce(settings: Settings, server: Server) -> None:
     storage, provider = settings.storage, server.service.provider
     log.info(
         "service_started",
-        listening=server.url,
+        listening=server.listening,
+        public_url=settings.server.public_url,
         provider=provider,
         storage=storage.kind,
         output_bucket=storage.output_bucket,

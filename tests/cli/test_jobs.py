@@ -12,7 +12,7 @@ from aiohttp import web
 
 from cli.commands import Command, Done
 from imgsvc.cli import options
-from imgsvc.cli.client import configured_server
+from imgsvc.cli.client import Address, configured_server
 from imgsvc.errors import ConfigurationError
 from imgsvc.jobs.models import CallbackState, JobKind, JobState
 from standins.jobs_api import job, jobs_api
@@ -250,7 +250,7 @@ async def test_the_server_is_the_one_of_the_configuration(
         ({"HOST": "0.0.0.0"}, "http://127.0.0.1:8000"),  # noqa: S104 - not listened on
         ({"HOST": "::"}, "http://[::1]:8000"),
         ({"HOST": "images.internal", "PORT": "81"}, "http://images.internal:81"),
-        ({"PUBLIC_URL": "https://images.example.com/"}, "https://images.example.com"),
+        ({"PUBLIC_URL": "https://images.example.com/"}, "http://127.0.0.1:8000"),
     ],
 )
 def test_a_configured_server_is_reached_where_it_listens(
@@ -259,7 +259,7 @@ def test_a_configured_server_is_reached_where_it_listens(
     monkeypatch.chdir(tmp_path)
     for name, value in variables.items():
         monkeypatch.setenv(f"IMGSVC_SERVER__{name}", value)
-    assert configured_server(None) == url
+    assert configured_server(None) == Address(url=url)
 
 
 def test_a_server_on_any_free_port_must_be_named(

@@ -3,7 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
+import trustme
 
 from cli.commands import Command
 from imgsvc.config import Settings
@@ -49,3 +53,43 @@ async def test_a_job_fails_is_shown_done_again_and_told_again(
 
             await run(command, caller, "callbacks", "redeliver", "--dead", "--since", "1h")
             assert (await caller.receiver.next()).json == failed
+
+
+async def test_a_server_with_tls_is_reached_where_it_listens_whatever_its_certificate_names(
+    command: Command,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def issue(name: str, certificate: trustme.LeafCert) -> dict[str, str]:
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.crt")
+        return {kind: str(tmp_path / f"{name}.{kind[4:]}") for kind in ("tls_crt", "tls_key")}
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    server = issue("own", authority.issue_cert("localhost", "images.example.com"))
+    server["tls_cert"] = server.pop("tls_crt")
+    server["public_url"] = "https://images.example.com"
+    settings = make_settings(server=server, logs={"level": "error"})
+    async with running_service(settings) as caller:
+        port = caller.server.listening.rpartition(":")[2]
+        assert caller.server.listening == f"https://127.0.0.1:{port}"
+        for name, value in (server | {"port": port}).items():
+            monkeypatch.setenv(f"IMGSVC_SERVER__{name.upper()}", value)
+        listing = ("jobs", "list")
+        done = await asyncio.to_thread(command, *listing)
+        assert (done.code, done.out.endswith("There are no such jobs.\n")) == (0, True), done.err
+
+        other = issue("other", authority.issue_cert("images.example.com"))
+        monkeypatch.setenv("IMGSVC_SERVER__TLS_CERT", other["tls_crt"])
+        done = await asyncio.to_thread(command, *listing)
+        assert (done.code, "another certificate than" in done.err) == (1, True)
+
+        for url, said in (
+            (f"https://127.0.0.1:{port}", "SSL_CERT_FILE"),
+            (f"http://127.0.0.1:{port}", "The connection to"),
+            (f"https://{caller.receiver.url.split('/')[2]}", "does not speak TLS"),
+        ):
+            done = await asyncio.to_thread(command, *listing, "--server", url)
+            assert (done.code, said in done.err) == (1, True), done.err

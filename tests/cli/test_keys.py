@@ -106,7 +106,11 @@ async def test_a_running_server_knows_at_once_of_new_and_ended_keys(
 
         asking = ("jobs", "list", "--server", service.server.url, "--json")
         done = await asyncio.to_thread(command, *asking)
-        assert (done.code, "X-API-Key" in done.err) == (1, True)
+        assert (done.code, "IMGSVC_API_KEY" in done.err, "--key-file" in done.err) == (
+            1,
+            True,
+            True,
+        )
         monkeypatch.setenv("IMGSVC_API_KEY", key)
         assert (await asyncio.to_thread(command, *asking)).code == 0
         monkeypatch.setenv("IMGSVC_API_KEY", "wrong")

@@ -15,6 +15,7 @@ import orjson
 
 from imgsvc.cli.audit import audit
 from imgsvc.cli.client import (
+    Address,
     Client,
     Refused,
     RequestFailed,
@@ -36,8 +37,9 @@ async def run(command: Command, arguments: Namespace) -> int:
 
     Raises ConfigurationError if neither names one.
     """
-    server = arguments.server or configured_server(arguments.config)
-    async with open_client(server, own_key(arguments.key_file)) as client:
+    named = arguments.server
+    address = Address(url=named) if named else configured_server(arguments.config)
+    async with open_client(address, own_key(arguments.key_file)) as client:
         try:
             return await command(client, arguments)
         except RequestFailed as exc:

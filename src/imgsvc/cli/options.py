@@ -102,7 +102,9 @@ def _talks(
     """Add the options of all commands that talk to a server, and what runs this one."""
     add_config(parser)
     parser.add_argument(
-        "--server", metavar="URL", help="the running server (default: by the configuration)"
+        "--server",
+        metavar="URL",
+        help="the running server (default: where the configuration has it listen, on this machine)",
     )
     parser.add_argument(
         "--key-file",
