@@ -39,6 +39,14 @@ class CredentialsInvalid(AccessError):
     title = "Credentials invalid"
     challenge = "invalid_token"
 
+    def __init__(
+        self, message: str | None = None, *, reason: str = "malformed", claim: str | None = None
+    ) -> None:
+        super().__init__(message)
+        # For the operator's log: callers, who may be guessing, do not get to know them.
+        self.reason = reason
+        self.claim = claim  # of a token, that is missing or wrong
+
 
 class RoleMissing(AccessError):
     """This takes a role that the key does not have. Ask the operator for a key that has it."""

@@ -81,50 +81,82 @@ async def test_roles_come_from_words_or_a_list_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("reason", "change"),
     [
-        {"exp": None},
-        {"aud": None},
-        {"iss": None},
-        {"sub": None},
-        {"exp": NOW - 3600},
-        {"nbf": NOW + 3600},
-        {"iat": NOW + 3600},
-        {"aud": "another"},
-        {"aud": [AUDIENCE.upper()]},
-        {"aud": []},
-        {"aud": {AUDIENCE: 1}},
-        {"iss": "https://issuer.example.com"},
-        {"iss": [ISSUER]},
-        {"exp": str(NOW + 300)},
-        {"exp": True},
-        {"exp": float("nan")},
-        {"exp": float("inf")},
-        {"exp": [NOW + 300]},
-        {"nbf": "0"},
-        {"iat": "0"},
-        {"sub": ""},
-        {"sub": 7},
-        {"sub": ["ann"]},
-        {"sub": "a\nb"},
-        {"sub": " ann"},
-        {"sub": "ann "},
-        {"sub": "cli:root"},
-        {"sub": "x" * 129},
-        {"pad": "x" * 20_000},
+        ("missing_claim", {"exp": None}),
+        ("missing_claim", {"aud": None}),
+        ("missing_claim", {"iss": None}),
+        ("missing_claim", {"sub": None}),
+        ("expired", {"exp": NOW - 3600}),
+        ("not_yet_valid", {"nbf": NOW + 3600}),
+        ("not_yet_valid", {"iat": NOW + 3600}),
+        ("wrong_audience", {"aud": "another"}),
+        ("wrong_audience", {"aud": [AUDIENCE.upper()]}),
+        ("missing_claim", {"aud": []}),
+        ("wrong_audience", {"aud": {AUDIENCE: 1}}),
+        ("wrong_issuer", {"iss": "https://issuer.example.com"}),
+        ("wrong_issuer", {"iss": [ISSUER]}),
+        ("wrong_claim", {"exp": str(NOW + 300)}),
+        ("expired", {"exp": True}),
+        ("malformed", {"exp": float("nan")}),
+        ("malformed", {"exp": float("inf")}),
+        ("malformed", {"exp": [NOW + 300]}),
+        ("wrong_claim", {"nbf": "0"}),
+        ("wrong_claim", {"iat": "0"}),
+        ("malformed", {"sub": 7}),
+        ("malformed", {"sub": ["ann"]}),
+        ("malformed", {"pad": "x" * 20_000}),
     ],
-    ids="-".join,  # without the time: two processes must agree on them
+    # Without the time: two processes must agree on them.
+    ids=lambda given: given if isinstance(given, str) else "-".join(given),
 )
 async def test_a_token_with_wrong_claims_is_not_taken(
-    issuer: Issuer, verifier: TokenVerifier, change: dict[str, Any]
+    issuer: Issuer, verifier: TokenVerifier, reason: str, change: dict[str, Any]
 ) -> None:
     claims = issuer.claims(**change)
     head = segment({"alg": "RS256", "typ": "JWT", "kid": issuer.kid})
     signed = f"{head}.{segment(claims)}"
     algorithm = jwt.get_algorithm_by_name("RS256")
     signature = segment(algorithm.sign(signed.encode(), issuer.key))
-    with pytest.raises(CredentialsInvalid):
+    with pytest.raises(CredentialsInvalid) as refused:
         await verifier.verify(f"{signed}.{signature}")
+    assert refused.value.reason == reason
+    if reason in {"missing_claim", "wrong_claim"}:
+        assert refused.value.claim == next(iter(change))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "7c9e6679-7425-40de-944b-e37fc0f1c4ae",
+        "system:serviceaccount:shop:edit",
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "aBcD1234@clients",
+        "https://accounts.example.com/+ann=~me",
+        "climate:7",
+        "x" * 128,
+    ],
+)
+async def test_a_client_is_called_what_issuers_call_it(
+    issuer: Issuer, verifier: TokenVerifier, name: str
+) -> None:
+    assert (await verifier.verify(issuer.token(sub=name))).client == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", "ann smith", " ann", "ann\n", "a\nb", "a\x00b", "a\x7fb", "a\u202eb"),
+        *("a\u200bb", "\u0430nn", "a\xa0b", "a\ud800b", "cli:root", "CLI:root", "cli:", "x" * 129),
+        *("a;b", 'a"b', "<b>", "a\\b", "a\x1b[2J", "a,b", "a%00", "$(id)"),
+    ],
+)
+async def test_a_client_whose_name_could_be_taken_for_another_is_refused(
+    issuer: Issuer, verifier: TokenVerifier, name: str
+) -> None:
+    with pytest.raises(CredentialsInvalid) as refused:
+        await verifier.verify(issuer.token(sub=name))
+    assert (refused.value.reason, refused.value.claim) == ("client_name", "sub")
 
 
 async def test_an_expiry_may_have_a_fraction(issuer: Issuer, verifier: TokenVerifier) -> None:
@@ -132,34 +164,36 @@ async def test_an_expiry_may_have_a_fraction(issuer: Issuer, verifier: TokenVeri
 
 
 @pytest.mark.parametrize(
-    "header",
+    ("reason", "header"),
     [
-        {"typ": "dpop+jwt"},
-        {"typ": "JWE"},
-        {"typ": 7},
-        {"crit": ["exp"]},
-        {"kid": "unknown"},
-        {"kid": "../../../../dev/null"},
-        {"kid": "http://127.0.0.1:9/jwks.json"},
-        {"kid": "x" * 257},
-        {"kid": "first' OR '1'='1"},
-        {"jku": "http://127.0.0.1:9/jwks.json", "kid": "theirs"},
+        ("wrong_type", {"typ": "dpop+jwt"}),
+        ("wrong_type", {"typ": "JWE"}),
+        ("wrong_type", {"typ": 7}),
+        ("malformed", {"crit": ["exp"]}),
+        ("unknown_kid", {"kid": "unknown"}),
+        ("unknown_kid", {"kid": "../../../../dev/null"}),
+        ("unknown_kid", {"kid": "http://127.0.0.1:9/jwks.json"}),
+        ("malformed", {"kid": "x" * 257}),
+        ("unknown_kid", {"kid": "first' OR '1'='1"}),
+        ("unknown_kid", {"jku": "http://127.0.0.1:9/jwks.json", "kid": "theirs"}),
     ],
     ids=str,
 )
 async def test_a_token_with_an_odd_header_is_not_taken(
-    issuer: Issuer, verifier: TokenVerifier, header: dict[str, Any]
+    issuer: Issuer, verifier: TokenVerifier, reason: str, header: dict[str, Any]
 ) -> None:
-    with pytest.raises(CredentialsInvalid):
+    with pytest.raises(CredentialsInvalid) as refused:
         await verifier.verify(issuer.token(header=header))
+    assert refused.value.reason == reason
 
 
 async def test_a_key_that_a_token_brings_along_is_not_looked_at(
     issuer: Issuer, verifier: TokenVerifier
 ) -> None:
     eve = Issuer()
-    with pytest.raises(CredentialsInvalid):
+    with pytest.raises(CredentialsInvalid) as refused:
         await verifier.verify(eve.token(header={"jwk": eve.public()}))
+    assert refused.value.reason == "bad_signature"
     assert (await verifier.verify(issuer.token(header={"jwk": eve.public()}))).client == "ann"
 
 
@@ -240,6 +274,10 @@ async def test_a_server_takes_keys_and_tokens_side_by_side(
             headers = {"Authorization": f"Bearer {credential}"}
             assert (await ask(service, "GET", "/jobs", headers))[0] == 200
             assert (await ask(service, "GET", "/cos/config", headers))[0] == 403
+        for headers in ({"X-API-Key": "nonsense"}, {"Authorization": "Bearer nonsense"}):
+            status, problem, _ = await ask(service, "GET", "/jobs", headers)
+            assert status == 401
+            assert "This key is not known." in problem["detail"]
         expired = {"Authorization": f"Bearer {issuer.token(exp=NOW - 3600)}"}
         status, problem, answered = await ask(service, "GET", "/jobs", expired)
         assert (status, problem["code"]) == (401, "credentials_invalid")

@@ -76,7 +76,7 @@ class KeyVerifier:
         # The same work for an id that does not exist.
         expected = _NO_DIGEST if kept is None else kept.digest
         if not hmac.compare_digest(presented.digest, expected) or kept is None:
-            raise CredentialsInvalid
+            raise CredentialsInvalid(reason="unknown_key" if kept is None else "wrong_secret")
         now = datetime.now(UTC)
         _check_life(kept, now)
         if kept.last_used_at is None or now - kept.last_used_at >= USE_NOTED_EVERY:
@@ -89,9 +89,13 @@ class KeyVerifier:
 def _check_life(key: ApiKey, now: datetime) -> None:
     # Only who has the whole key comes to know this.
     if key.revoked_at is not None:
-        raise CredentialsInvalid("This key was revoked. Ask the operator for another.")
+        raise CredentialsInvalid(
+            "This key was revoked. Ask the operator for another.", reason="revoked"
+        )
     if key.expires_at is not None and key.expires_at <= now:
-        raise CredentialsInvalid("This key has expired. Ask the operator for another.")
+        raise CredentialsInvalid(
+            "This key has expired. Ask the operator for another.", reason="expired"
+        )
 
 
 def _digest(secret: str) -> bytes:

@@ -102,12 +102,17 @@ class Guard:
                 return await self._verify(credential)
             except CredentialsInvalid as exc:
                 log.warning(
-                    "authentication_failed", address=address, key_id=key_id, reason=exc.message
+                    "authentication_failed",
+                    address=address,
+                    key_id=key_id,
+                    reason=exc.reason,
+                    claim=exc.claim,
                 )
                 raise
 
     async def _verify(self, credential: str) -> Principal:
-        if self._keys is not None and (self._tokens is None or credential.startswith(PREFIX)):
+        is_token = credential.count(".") == 2 and not credential.startswith(PREFIX)
+        if self._keys is not None and (self._tokens is None or not is_token):
             return await self._keys.verify(credential)
         if self._tokens is not None:
             return await self._tokens.verify(credential)
