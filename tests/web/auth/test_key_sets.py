@@ -1,12 +1,14 @@
 """The keys of an issuer: where they come from, and when they are looked for again."""
 
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from structlog.testing import capture_logs
 
 from imgsvc.errors import TokenKeysUnavailable
 from imgsvc.web.auth import key_sets
@@ -113,6 +115,44 @@ async def test_without_any_set_tokens_wait_and_work_once_there_is_one(
     server.show(FIRST.public())
     clock.now += key_sets.PATIENCE
     assert await keys.find("first") is not None
+
+
+async def test_the_log_says_which_set_cannot_be_read_and_why(
+    server: KeyServer, clock: Clock, tmp_path: Path
+) -> None:
+    gone, secret = tmp_path / "jwks.json", "canary"
+    server.status = 403
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nowhere = f"http://127.0.0.1:{free.getsockname()[1]}/keys"
+    with capture_logs() as told:
+        async with aiohttp.ClientSession() as session:
+            for source in (
+                KeyFile(gone),
+                KeyUrl(f"{server.url}?key={secret}", session),
+                KeyUrl(f"{nowhere}?key={secret}", session),
+            ):
+                with pytest.raises(TokenKeysUnavailable):
+                    await KeySet(source).find("first")
+            server.status = 200
+            server.show(FIRST.public())
+            keys = KeySet(KeyUrl(server.url, session))
+            await keys.find("first")
+            server.body = b"<html>"
+            clock.now += key_sets.LIFETIME + 1
+            await keys.find("first")
+    assert {line["event"] for line in told} == {"token_keys_unreadable"}
+    assert [(line["place"], line["mend"].split()[2]) for line in told] == [
+        (str(gone), "auth.jwt_jwks_file"),
+        (server.url, "auth.jwt_jwks_url"),
+        (nowhere, "auth.jwt_jwks_url"),
+        (server.url, "auth.jwt_jwks_url"),
+    ]
+    for line, error in zip(
+        told, ("No such file", "status 403", "no connection: ", "unexpected character"), strict=True
+    ):
+        assert error in line["error"]
+    assert ["503" in line["effect"] for line in told] == [True, True, True, False]
+    assert secret not in str(told)
 
 
 async def test_a_file_is_read_again_and_one_that_is_gone_leaves_its_keys(

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import aiohttp
 import jwt
 import orjson
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from yarl import URL
 
 from imgsvc.errors import ConfigurationError, TokenKeysUnavailable
 
@@ -52,6 +53,13 @@ class SigningKey:
 class KeySource(Protocol):
     """Where the bytes of a set come from."""
 
+    setting: ClassVar[str]
+
+    @property
+    def place(self) -> str:
+        """Where that is, without what may be secret."""
+        ...
+
     async def read(self) -> bytes:
         """Return the set; raise OSError, aiohttp.ClientError, TimeoutError or ValueError."""
         ...
@@ -61,7 +69,13 @@ class KeySource(Protocol):
 class KeyFile:
     """A set in a file."""
 
+    setting: ClassVar[str] = "auth.jwt_jwks_file"
     path: Path
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return str(self.path)
 
     async def read(self) -> bytes:
         """Return what is in the file."""
@@ -76,15 +90,21 @@ class KeyFile:
 class KeyUrl:
     """A set at a URL."""
 
+    setting: ClassVar[str] = "auth.jwt_jwks_url"
     url: str
     session: aiohttp.ClientSession
+
+    @property
+    def place(self) -> str:
+        """The URL, as far as it goes without a query."""
+        return str(URL(self.url).with_query(None))
 
     async def read(self) -> bytes:
         """Return what a GET answers, without following it elsewhere."""
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         async with self.session.get(self.url, allow_redirects=False, timeout=timeout) as answer:
             if answer.status != 200:
-                raise ValueError(f"status {answer.status}")
+                raise ValueError(f"the answer has the status {answer.status}")
             content = bytearray()
             async for chunk in answer.content.iter_any():
                 content += chunk
@@ -146,9 +166,29 @@ class KeySet:
                 self._keys = parse(await self._source.read())
                 self._failed = None
             except (OSError, aiohttp.ClientError, TimeoutError, ValueError) as exc:
-                self._failed = f"cannot be read ({type(exc).__name__})"
-                log.warning("token_keys_unreadable", error=type(exc).__name__)
+                self._failed = f"{self._source.place}: {_what(exc)}"
+                last = "are refused with 503" if self._keys is None else "go by the keys of before"
+                log.warning(
+                    "token_keys_unreadable",
+                    place=self._source.place,
+                    error=_what(exc),
+                    effect=f"tokens {last}",
+                    mend=f"see that {self._source.setting} leads to a JSON Web Key Set",
+                )
             self._tried = monotonic()
+
+
+def _what(exc: Exception) -> str:
+    """Return what went wrong; URLs, which some texts have, are not in these."""
+    if isinstance(exc, TimeoutError):
+        return f"no answer within {TIMEOUT:g} seconds"
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
+        return f"certificate not trusted: {exc.certificate_error}"
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return f"no connection: {exc.strerror}"
+    if isinstance(exc, OSError):
+        return exc.strerror or type(exc).__name__
+    return type(exc).__name__ if isinstance(exc, aiohttp.ClientError) else str(exc)
 
 
 def parse(content: bytes) -> Sequence[SigningKey]:
