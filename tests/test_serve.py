@@ -87,9 +87,13 @@ async def test_off_loopback_it_does_not_start_unless_it_is_said_how_callers_prov
     assert not (tmp_path / "data").exists()
 
 
-async def test_off_loopback_it_starts_with_keys_and_warns_of_nothing(tmp_path: Path) -> None:
+async def test_off_loopback_it_starts_with_keys_and_warns_of_clear_text_alone(
+    tmp_path: Path,
+) -> None:
     variables = {"IMGSVC_SERVER__HOST": "0.0.0.0", "IMGSVC_AUTH__MODE": "api_key"}  # noqa: S104 - with keys
     async with server_process(tmp_path / "data", environment=variables) as server:
+        clear_text = await server.event("keys_in_clear_text")
+        assert "server.tls_cert" in clear_text["mend"]
         await server.event("public_url_not_set")
         async with aiohttp.ClientSession() as session, session.get(server.url + "/jobs") as answer:
             assert answer.status == 401

@@ -214,6 +214,13 @@ def _announce(settings: Settings, server: Server) -> None:
             effect="anyone who can reach the port can use it",
             mend='set auth.mode = "api_key"',
         )
+    if settings.shows_keys:
+        log.warning(
+            "keys_in_clear_text",
+            effect="who listens in on the network can use them",
+            mend="set server.tls_cert and server.tls_key, or server.public_url if a proxy speaks"
+            " TLS",
+        )
     if settings.server.links_lead_nowhere:
         log.warning(
             "public_url_not_set",

@@ -1,6 +1,7 @@
 """What every record of keys promises."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -94,3 +95,23 @@ async def test_two_processes_see_each_others_keys_at_once(tmp_path: Path) -> Non
         found = await backend.api_keys.find(KEY.id)
         assert found is not None
         assert found.revoked_at == NOON
+
+
+async def test_whether_one_is_in_force_is_seen_while_others_write_and_no_file_is_made(
+    tmp_path: Path,
+) -> None:
+    config, folder, at_work = SqliteConfig(), tmp_path / "data", datetime.now(UTC)
+    assert config.has_key_in_force(folder) is False
+    assert not folder.exists()
+    async with config.open_api_keys(folder) as keys:
+        await keys.add(replace(KEY, expires_at=at_work - HOUR))
+        await keys.add(NEXT)
+        await keys.revoke(NEXT.id, NOON)
+        assert config.has_key_in_force(folder) is False
+        await keys.add(replace(NEXT, id="uvwxyz2345", expires_at=at_work + HOUR))
+        assert config.has_key_in_force(folder) is True
+    files = sorted(folder.iterdir())
+    assert config.has_key_in_force(folder) is True
+    assert sorted(folder.iterdir()) == files
+    (folder / "jobs.db").write_bytes(b"no database")
+    assert config.has_key_in_force(folder) is None

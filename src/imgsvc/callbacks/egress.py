@@ -56,6 +56,7 @@ class EgressConfig(BaseModel):
     )
     ports: list[Annotated[str, BeforeValidator(_port_entry)]] = Field(
         default=["80", "443", "1024-65535"],
+        min_length=1,
         description="Ports that may be called, and ranges of them.",
     )
     proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(

@@ -219,6 +219,12 @@ class Settings(BaseSettings):
             )
             raise ConfigurationError([problem])
 
+    @property
+    def shows_keys(self) -> bool:
+        """Whether keys and tokens of callers cross the network in clear text."""
+        server = self.server
+        return self.auth.is_on and not server.is_loopback and not server.over_tls
+
     def egress_policy(self, *, own_port: int) -> EgressPolicy:
         """Return where callbacks and image fetches of the server on this port may go.
 

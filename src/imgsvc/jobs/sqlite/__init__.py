@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgsvc.jobs.data_folder import unusable
-from imgsvc.jobs.sqlite.api_keys import SqliteApiKeys
+from imgsvc.jobs.sqlite.api_keys import SqliteApiKeys, has_key_in_force
 from imgsvc.jobs.sqlite.backend import SqliteBackend
 from imgsvc.jobs.sqlite.writer import open_database, unreadable
 
@@ -64,6 +64,13 @@ class SqliteConfig(BaseModel):
             raise unusable(data_dir, exc) from exc
         async with open_database(data_dir / FILE) as database:
             yield SqliteApiKeys(database)
+
+    def has_key_in_force(self, data_dir: Path) -> bool | None:
+        """Tell whether a caller could prove itself by a key; None if that cannot be told.
+
+        No file is made or changed, whoever asks.
+        """
+        return has_key_in_force(data_dir / FILE)
 
     @asynccontextmanager
     async def open(self, data_dir: Path) -> AsyncIterator[SqliteBackend]:

@@ -1,9 +1,13 @@
 """The keys of callers, in the same file as the jobs: see the protocol `ApiKeys`."""
 
 import json
+import sqlite3
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from imgsvc.jobs.api_keys import ApiKey
@@ -11,6 +15,26 @@ from imgsvc.jobs.audit import Action, Actor
 from imgsvc.jobs.sqlite import audit
 from imgsvc.jobs.sqlite.rows import time_or_none
 from imgsvc.jobs.sqlite.writer import Database, Transaction
+
+
+def has_key_in_force(file: Path) -> bool | None:
+    """Tell whether there is a key that works; None if the file cannot be read.
+
+    Nothing is made or changed. Where there is no write-ahead log, SQLite would make one, of which
+    the server could not be the owner; so it is told that nobody writes to the file.
+    """
+    if not file.exists():
+        return False
+    is_in_use = file.with_name(f"{file.name}-wal").exists()
+    uri = f"{file.absolute().as_uri()}?{'mode=ro' if is_in_use else 'immutable=1'}"
+    query = (
+        "SELECT 1 FROM api_keys WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)"
+    )
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            return connection.execute(query, (time.time(),)).fetchone() is not None
+    except sqlite3.Error:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,11 @@ class KeySet:
             raise ConfigurationError([self._failed])
         return before is not None and self._keys != before
 
+    async def count(self) -> int:
+        """Return how many keys there are; raise ConfigurationError if they cannot be read."""
+        await self.read_again()
+        return len(self._keys or ())
+
     def _named(self, kid: str | None) -> SigningKey | None:
         keys = self._keys or ()
         named = [key for key in keys if kid is None or key.kid == kid]

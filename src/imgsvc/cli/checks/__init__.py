@@ -1,0 +1,1 @@
+"""What `imgsvc check` looks at."""
