@@ -138,6 +138,13 @@ def test_what_kubernetes_says_about_a_service_called_imgsvc_is_left_alone(
             ("server.port: should be 65535 at most (set by PORT)"),
         ),
         (
+            {"IMGSVC_BACKEND__AUDIT_RETENTION": "2591999"},
+            (
+                "backend.audit_retention: should be 2592000 at least "
+                "(set by IMGSVC_BACKEND__AUDIT_RETENTION)"
+            ),
+        ),
+        (
             {"IMGSVC_SERVER__PUBLIC_URL": "images.example.com"},
             (
                 "server.public_url: must be an absolute URL: https://images.example.com "

@@ -64,6 +64,7 @@ async def test_the_first_lines_say_what_the_service_runs_on_and_what_is_odd_abou
     started = next(line for line in server.output if "service_started" in line)
     for part in ('"storage":"filesystem"', '"provider":"local"', '"workers":3', "0.0.0.0"):  # noqa: S104 - as above
         assert part in started
+    assert '"audit_retention":31536000' in started
     assert "name http://0.0.0.0:" in odd["effect"]
     assert "open_to_the_network" in "".join(server.output)
 

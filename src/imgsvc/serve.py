@@ -184,6 +184,7 @@ def _announce(settings: Settings, server: Server) -> None:
         output_bucket=storage.output_bucket,
         workers=settings.workers.count,
         image_processes=settings.images.processes,
+        audit_retention=settings.backend.audit_retention,
         secrets=server.service.rotation.sources,
     )
     if provider == "local":

@@ -44,6 +44,9 @@ async def test_commands_about_keys_are_in_it_and_a_running_server_shows_them(
         rows = [json.loads(line) for line in (await run(*asking, "--json")).splitlines()]
         shown = await run(*asking, "--actor", ME, "--target", other, "--since", "1h")
         nothing = await run(*asking, "--action", "job.cancel")
+        assert await run(*asking, "--outcome", "role_missing") == nothing
+        assert await run(*asking, "--until", "1h") == nothing
+        assert len((await run(*asking, "--outcome", "done", "--until", "0s")).splitlines()) == 5
         refused = await asyncio.to_thread(command, *asking, "--action", "job.steal")
     assert [(row["actor"], row["action"]) for row in rows] == [
         (ME, "key.revoke"),
@@ -52,10 +55,11 @@ async def test_commands_about_keys_are_in_it_and_a_running_server_shows_them(
         (ME, "key.create"),
     ]
     assert all(row["proof"] == "cli" and "address" not in row for row in rows)
-    assert [line.split()[3] for line in shown.splitlines()[1:]] == [
-        "key.revoke",
-        "key.rotate",
-        "key.create",
+    assert shown.split("\n")[0].split()[3:6] == ["PROOF", "KEY", "ADDRESS"]
+    assert [line.split()[3:5] for line in shown.splitlines()[1:]] == [
+        ["cli", "key.revoke"],
+        ["cli", "key.rotate"],
+        ["cli", "key.create"],
     ]
     assert nothing == "There are no such rows."
     assert (refused.code, refused.out) == (1, "")

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from imgsvc.errors import CallbackNotSettled
 from imgsvc.jobs.api_keys import ApiKey
-from imgsvc.jobs.audit import Action, Actor, AuditEntry, AuditFilter, AuditRow
+from imgsvc.jobs.audit import DONE, Action, Actor, AuditEntry, AuditFilter, AuditRow
 from imgsvc.jobs.models import JobFilter
 from imgsvc.jobs.sqlite import SqliteBackend, SqliteConfig, audit
 from imgsvc.jobs.sqlite.audit import page_query
@@ -214,6 +214,8 @@ FILTERS = [
     AuditFilter(actor="client-3"),
     AuditFilter(action=Action.JOB_CANCEL),
     AuditFilter(target="job-17"),
+    AuditFilter(outcome="done"),
+    AuditFilter(outcome="job_not_found"),
     AuditFilter(since=LONG_AGO + timedelta(seconds=6000)),
     AuditFilter(until=LONG_AGO + timedelta(seconds=1000)),
     AuditFilter(
@@ -231,6 +233,7 @@ def fits(wanted: AuditFilter, row: AuditRow) -> bool:
         wanted.actor in {None, entry.actor.name}
         and wanted.action in {None, entry.action}
         and wanted.target in {None, entry.target}
+        and wanted.outcome in {None, entry.outcome}
         and (wanted.since is None or row.at >= wanted.since)
         and (wanted.until is None or row.at < wanted.until)
     )
@@ -251,7 +254,9 @@ async def test_pages_of_10_000_rows_are_whole_in_order_and_found_by_an_index(
             for i in range(10_000):
                 actor = replace(ANN, name=f"client-{i % 10}")
                 action, target = ACTIONS[i % len(ACTIONS)], f"job-{i // 20}" if i % 5 else None
-                audit.append(tx, AuditEntry(actor=actor, action=action, target=target))
+                outcome = DONE if i % 7 else "job_not_found"
+                entry = AuditEntry(actor=actor, action=action, target=target, outcome=outcome)
+                audit.append(tx, entry)
 
         await database.call(fill)
         kept = audit.SqliteAudit(database)
@@ -272,6 +277,8 @@ async def test_pages_of_10_000_rows_are_whole_in_order_and_found_by_an_index(
             for place in (None, before):
                 plan = await database.call(partial(plan_of, wanted=wanted, before=place))
                 assert "USING INDEX audit_by_" in plan
+                if wanted.outcome == "job_not_found":
+                    assert "audit_by_refusal (outcome=?" in plan
                 if wanted.actor and wanted.action:  # each alone may have very many
                     assert "audit_by_actor_and_action (actor=? AND action=? AND at" in plan
                 assert "TEMP B-TREE" not in plan

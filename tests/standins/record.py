@@ -9,6 +9,7 @@ from pathlib import Path
 
 from imgsvc.jobs.models import Job, JobEvent
 from imgsvc.jobs.sqlite.rows import to_event, to_job
+from imgsvc.jobs.sqlite.schema import VERSION
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +35,9 @@ def read_record(data_dir: Path) -> Record:
         connection.row_factory = sqlite3.Row
         try:
             assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                return Record(jobs={}, events={}, submitted=[])  # its tables were not on disk yet
+            if connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+                # Its tables were not all on disk yet, and no job comes before them.
+                return Record(jobs={}, events={}, submitted=[])
             jobs = {row["id"]: to_job(row) for row in connection.execute("SELECT * FROM jobs")}
             events = {
                 job.id: [

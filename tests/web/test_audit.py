@@ -27,7 +27,8 @@ NO_JOB = "00000000-0000-4000-8000-000000000000"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Caller]:
     auth = {"max_failures": 1000}
-    async with guarded_service(tmp_path_factory.mktemp("audit") / "data", auth=auth) as caller:
+    folder, clients = tmp_path_factory.mktemp("audit"), {"held": {"max_priority": 1}}
+    async with guarded_service(folder / "data", auth=auth, clients=clients) as caller:
         yield caller
 
 
@@ -92,6 +93,32 @@ async def test_what_is_refused_on_a_job_is_a_row_with_the_reason(service: Caller
         ("bob", "job.read", NO_JOB, "job_not_found"),
         ("bob", "job.read", job_id, "job_not_found"),
     ]
+
+
+async def test_a_row_names_the_rule_that_a_client_is_held_to(service: Caller) -> None:
+    headers = {"X-API-Key": await key_of(service, "held", [Role.SUBMIT])}
+    headers |= {"Prefer": "respond-async"}
+    assert (await ask(service, "POST", SUBMIT, headers, PHOTO | {"priority": 5}))[0] == 403
+    [row] = await rows(service, "&outcome=not_allowed_for_client")
+    assert (row["actor"], row["details"]) == ("held", {"rule": "max_priority"})
+
+
+@pytest.mark.parametrize(
+    ("key_id", "target"),
+    [
+        ("nosuchkey1", "nosuchkey1"),
+        ("mistyped", "mistyped"),
+        ("imgsvc_abcdefghij_" + "s" * 43, None),  # a whole key, of which nothing may be kept
+        ("s" * 43, None),
+    ],
+)
+async def test_a_row_has_the_id_of_a_key_that_there_is_not(
+    service: Caller, key_id: str, target: str | None
+) -> None:
+    headers = {"X-API-Key": await key_of(service, "root", [Role.ADMIN])}
+    assert (await ask(service, "POST", f"/keys/{key_id}/revoke", headers))[0] == 404
+    row = (await rows(service, "&outcome=key_not_found"))[0]
+    assert (row["action"], row.get("target")) == ("key.revoke", target)
 
 
 async def test_asking_for_what_is_not_ready_yet_is_no_row(service: Caller) -> None:

@@ -9,7 +9,18 @@ from imgsvc.cli.client import Client
 from imgsvc.cli.pages import pages
 from imgsvc.cli.tables import Json, table
 
-_COLUMNS = ("number", "at", "actor", "address", "action", "target", "outcome")
+_COLUMNS = {
+    "number": "NUMBER",
+    "at": "AT",
+    "actor": "ACTOR",
+    "proof": "PROOF",
+    "key_id": "KEY",
+    "address": "ADDRESS",
+    "action": "ACTION",
+    "target": "TARGET",
+    "outcome": "OUTCOME",
+}
+"""Fields of a row, and the titles above them."""
 
 
 async def audit(client: Client, arguments: Namespace) -> int:
@@ -18,7 +29,9 @@ async def audit(client: Client, arguments: Namespace) -> int:
         "actor": arguments.actor,
         "action": arguments.action,
         "target": arguments.target,
+        "outcome": arguments.outcome,
         "since": None if arguments.since is None else arguments.since.isoformat(),
+        "until": None if arguments.until is None else arguments.until.isoformat(),
     }
     query = {name: value for name, value in wanted.items() if value is not None}
     rows: list[Json] = []
@@ -31,6 +44,5 @@ async def audit(client: Client, arguments: Namespace) -> int:
             print(orjson.dumps(row).decode(), flush=True)
         return 0
     cells = [[row.get(column) for column in _COLUMNS] for row in rows]
-    titles = [column.upper() for column in _COLUMNS]
-    print(table(titles, cells) if rows else "There are no such rows.", flush=True)
+    print(table([*_COLUMNS.values()], cells) if rows else "There are no such rows.", flush=True)
     return 0

@@ -78,7 +78,13 @@ def add_audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--actor", metavar="CLIENT", help="only what this one did")
     parser.add_argument("--action", metavar="ACTION", help="only this, like job.cancel")
     parser.add_argument("--target", metavar="ID", help="only what was done to this job or key")
+    parser.add_argument(
+        "--outcome", metavar="CODE", help="only what ended so: done, or job_not_found, say"
+    )
     _add_since(parser, "only what was done since then")
+    parser.add_argument(
+        "--until", type=_since, metavar="TIME", help="only what was done before then"
+    )
     parser.add_argument(
         "--limit", type=_positive, default=50, metavar="N", help="at most so many (%(default)s)"
     )

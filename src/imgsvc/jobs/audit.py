@@ -78,6 +78,7 @@ class AuditFilter:
     actor: str | None = None
     action: Action | None = None
     target: str | None = None
+    outcome: str | None = None
     since: datetime | None = None  # then or later
     until: datetime | None = None  # before then
 

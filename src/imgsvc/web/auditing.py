@@ -9,9 +9,9 @@ from uuid import UUID
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from imgsvc.errors import DiskRefuses, ImgsvcError
+from imgsvc.errors import DiskRefuses, ImgsvcError, NotAllowedForClient
 from imgsvc.jobs.audit import Action, Actor, Audit, AuditEntry, tell
-from imgsvc.web.auth.api_keys import ID_PATTERN
+from imgsvc.web.auth.api_keys import ID_LENGTH
 from imgsvc.web.auth.principal import PRINCIPAL, Proof
 from imgsvc.web.auth.throttle import CAPACITY, Failures
 from imgsvc.web.keys import REQUEST_ID
@@ -25,6 +25,7 @@ ROWS_AN_HOUR = 100
 A client that is refused all year long fills about 350 MB of disk.
 """
 
+_LIKE_A_KEY_ID = re.compile(rf"[a-z0-9]{{1,{2 * ID_LENGTH}}}")
 _SEEN = frozenset({Action.KEY_LIST, Action.CONFIG_READ, Action.AUDIT_READ})
 _MAY_NOT = frozenset({403, 404})
 _CANNOT = frozenset({403, 404, 409, 410})
@@ -51,7 +52,14 @@ def auditing(audit: Audit, actions: Actions) -> Middleware:
 
     async def refused(request: web.Request, action: Action, error: ImgsvcError) -> None:
         actor = actor_of(request)
-        entry = AuditEntry(actor=actor, action=action, target=_target(request), outcome=error.code)
+        rule = {"rule": error.rule} if isinstance(error, NotAllowedForClient) else {}
+        entry = AuditEntry(
+            actor=actor,
+            action=action,
+            target=_target(request),
+            outcome=error.code,
+            details=rule,
+        )
         # Without authentication anybody could fill the disk, under ever other addresses.
         if actor.proof != Proof.NONE and rows.wait(actor.name) == 0:
             rows.add(actor.name)
@@ -86,9 +94,12 @@ def _action(request: web.Request, actions: Actions) -> Action | None:
 
 
 def _target(request: web.Request) -> str | None:
-    """Return the id in the path, if one can have it: whatever else was sent is not kept."""
+    """Return the id in the path, if it is one: whatever else was sent is not kept.
+
+    An id of a key may be mistyped, but not so long that it could be a key.
+    """
     given = request.match_info.get("job_id", "")
     with suppress(ValueError):
         return str(UUID(given))
     key_id = request.match_info.get("key_id", "")
-    return key_id if re.fullmatch(ID_PATTERN, key_id) else None
+    return key_id if _LIKE_A_KEY_ID.fullmatch(key_id) else None

@@ -67,6 +67,7 @@ class AuditQuery(BaseModel):
     actor: str | None = Field(None, min_length=1, max_length=200)
     action: Action | None = None
     target: str | None = Field(None, min_length=1, max_length=100)
+    outcome: str | None = Field(None, min_length=1, max_length=100)
     since: Annotated[datetime, BeforeValidator(_time)] | None = None
     until: Annotated[datetime, BeforeValidator(_time)] | None = None
     limit: int = Field(50, ge=1, le=MAX_PAGE)
@@ -79,6 +80,7 @@ class AuditQuery(BaseModel):
             actor=self.actor,
             action=self.action,
             target=self.target,
+            outcome=self.outcome,
             since=self.since,
             until=self.until,
         )

@@ -103,6 +103,11 @@ _AUDIT = {
             "Only what was done to this job or key.",
             {"type": "string", "minLength": 1, "maxLength": 100},
         ),
+        _query(
+            "outcome",
+            "Only what ended so: `done`, or the code of a problem.",
+            {"type": "string", "minLength": 1, "maxLength": 100, "example": "job_not_found"},
+        ),
         _query("since", "Only then or later: ISO 8601 or seconds since 1970.", _TIME),
         _query("until", "Only before then.", _TIME),
         _query(

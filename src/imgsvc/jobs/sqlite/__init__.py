@@ -38,10 +38,13 @@ class SqliteConfig(BaseModel):
     )
     audit_retention: float = Field(
         365 * 24 * 3600,
-        gt=0,
+        ge=30 * 24 * 3600,
         le=100 * 365 * 24 * 3600,
         allow_inf_nan=False,
-        description="Seconds that rows of the audit log are kept; before, none can be removed.",
+        description=(
+            "Seconds that rows of the audit log are kept, 30 days at least; before, none can be"
+            " removed."
+        ),
     )
     max_spool_bytes: int = Field(
         50 * 2**30,

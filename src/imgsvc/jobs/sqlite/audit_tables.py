@@ -42,3 +42,5 @@ AUDIT_TABLES = (
     END
     """,
 )
+
+REFUSAL_INDEX = "CREATE INDEX audit_by_refusal ON audit (outcome, at) WHERE outcome <> 'done'"

@@ -3,7 +3,7 @@
 import sqlite3
 
 from imgsvc.errors import ConfigurationError
-from imgsvc.jobs.sqlite.audit_tables import AUDIT_TABLES
+from imgsvc.jobs.sqlite.audit_tables import AUDIT_TABLES, REFUSAL_INDEX
 
 # Times are seconds since 1970, with fractions; money is in nano-dollars. Specifications, blobs,
 # outcomes and the data of events are JSON documents.
@@ -311,6 +311,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (_API_KEYS, "CREATE INDEX jobs_by_client ON jobs (client, seq)"),
     (*_CLIENT_QUEUES, _REQUEST_RATES),
     AUDIT_TABLES,
+    (REFUSAL_INDEX,),
 )
 """Statements that lead from version n to n + 1."""
 
