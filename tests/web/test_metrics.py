@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,9 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from imgsvc import __version__
 from imgsvc.config import Settings
+from imgsvc.web.auth.roles import Role
 from standins.openai import openai_standin
 from standins.pictures import as_base64, picture
 from standins.service import Caller, running_service
+from web.auth.callers import ask, guarded_service, key_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -42,6 +45,42 @@ async def test_an_idle_server_shows_every_figure(local: Caller) -> None:
     assert shown[key("imgsvc_spool_bytes")] > 0  # the record itself
     assert shown[key("imgsvc_spool_limit_bytes")] == 50 * 2**30
     assert shown[key("process_start_time_seconds")] > 0
+
+
+async def test_refusals_are_counted_by_their_code_from_zero_on(tmp_path: Path) -> None:
+    rooms = {"auth": {"public_metrics": True, "max_failures": 1}}
+    async with guarded_service(
+        tmp_path / "data", clients={"held": {"requests_per_minute": 2}}, **rooms
+    ) as service:
+        names = [
+            key("imgsvc_refused_requests_total", code=code)
+            for code in (
+                "credentials_missing",
+                "credentials_invalid",
+                "too_many_failures",
+                "role_missing",
+                "client_limit_reached",
+                "link_invalid",
+            )
+        ]
+        shown = await figures(service)
+        assert [shown[name] for name in names] == [0] * 6
+        held = {"X-API-Key": await key_of(service, "held", [Role.READ])}
+        for path, headers, status in (
+            ("/jobs", held, 200),
+            ("/keys", held, 403),
+            ("/jobs", held, 429),
+            ("/jobs", {}, 401),
+            ("/jobs", {"X-API-Key": "nonsense"}, 401),
+            ("/jobs", {"X-API-Key": "nonsense"}, 429),
+            ("/jobs", {"X-API-Key": "nonsense"}, 429),
+            ("/files/output/x?expires=1&signature=x", {}, 403),
+            ("/nowhere", {}, 404),
+        ):
+            assert (await ask(service, "GET", path, headers))[0] == status
+        shown = await figures(service)
+        assert [shown[name] for name in names] == [1, 1, 2, 1, 1, 1]
+        assert key("imgsvc_refused_requests_total", code="not_found") not in shown
 
 
 async def test_two_services_in_one_process_have_figures_of_their_own(

@@ -1,5 +1,7 @@
 """The aiohttp application: middlewares in their order, and what handlers find in it."""
 
+from collections import Counter
+
 from aiohttp import web
 
 from imgsvc.app.resources import Resources
@@ -19,14 +21,17 @@ from imgsvc.web.middlewares import MIDDLEWARES, set_headers
 from imgsvc.web.protection import own_pages, preflight, protect
 from imgsvc.web.quota import RequestLimiter, show_quota
 from imgsvc.web.readiness import Readiness
+from imgsvc.web.refusals import counting, no_refusals
 from imgsvc.web.routes import ACTIONS, add_routes
 
 
 def make_application(resources: Resources, readiness: Readiness) -> web.Application:
     """Return the application, with every route and the rule who may use it."""
     server, auth = resources.settings.server, resources.settings.auth
+    refusals = no_refusals()
     app = web.Application(
-        middlewares=[*MIDDLEWARES, preflight(server)], client_max_size=server.max_body_bytes
+        middlewares=[*MIDDLEWARES, counting(refusals), preflight(server)],
+        client_max_size=server.max_body_bytes,
     )
     if auth.mode is None:
         app.middlewares.append(own_pages(server, resources.base_url))
@@ -42,11 +47,13 @@ def make_application(resources: Resources, readiness: Readiness) -> web.Applicat
     app.on_response_prepare.append(set_headers)
     app.on_response_prepare.append(show_quota)
     app.on_response_prepare.append(protect(server))
-    app[CONTEXT] = _context(resources, guard, readiness)
+    app[CONTEXT] = _context(resources, guard, readiness, refusals)
     return app
 
 
-def _context(resources: Resources, guard: Guard, readiness: Readiness) -> Context:
+def _context(
+    resources: Resources, guard: Guard, readiness: Readiness, refusals: Counter[str]
+) -> Context:
     settings, catalogue = resources.settings, resources.router.catalogue
     return Context(
         base_url=resources.base_url,
@@ -93,6 +100,7 @@ def _context(resources: Resources, guard: Guard, readiness: Readiness) -> Contex
             router=resources.router,
             progress=resources.progress,
             renewals=resources.rotation.renewals,
+            refusals=refusals,
         ),
         configuration=shown(settings),
     )

@@ -1,6 +1,6 @@
 """Figures for Prometheus, read off the service whenever they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -29,17 +29,25 @@ def make_registry(
     router: EditRouter,
     progress: ProgressSender,
     renewals: Renewals,
+    refusals: Mapping[str, int],
 ) -> CollectorRegistry:
     """Return a registry with the figures of this service and of its process."""
     registry = CollectorRegistry()
     registry.register(
-        _Service(backend=backend, spool=spool, router=router, progress=progress, renewals=renewals)
+        _Service(
+            backend=backend,
+            spool=spool,
+            router=router,
+            progress=progress,
+            renewals=renewals,
+            refusals=refusals,
+        )
     )
     ProcessCollector(registry=registry)
     return registry
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)  # the registry hashes it
 class _Service(Collector):
     """Asks the service."""
 
@@ -48,6 +56,7 @@ class _Service(Collector):
     router: EditRouter
     progress: ProgressSender
     renewals: Renewals
+    refusals: Mapping[str, int]  # by the code of the problem
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures as they are now."""
@@ -67,6 +76,7 @@ class _Service(Collector):
         )
         yield _posts(self.progress)
         yield _reads(self.renewals)
+        yield _refused(self.refusals)
         yield GaugeMetricFamily(
             "imgsvc_spool_bytes",
             "Bytes of disk that jobs and their record take up",
@@ -114,6 +124,17 @@ def _reads(renewals: Renewals) -> CounterMetricFamily:
     )
     for labels, count in renewals.reads.items():
         family.add_metric(labels, count)
+    return family
+
+
+def _refused(refusals: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "imgsvc_refused_requests",
+        "Requests that were answered with 401, 403 or 429, by the code of the problem",
+        labels=["code"],
+    )
+    for code, count in refusals.items():
+        family.add_metric([code], count)
     return family
 
 
