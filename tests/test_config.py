@@ -193,7 +193,9 @@ def test_a_secret_file_must_be_text(env: Environment) -> None:
 def test_a_misspelt_secret_file_is_refused(env: Environment) -> None:
     secret_file("opneai__api_key", "sk-1")
     env(IMGSVC_SECRETS_DIR="secrets")
-    assert problems() == ["opneai: there is no such setting; did you mean openai?"]
+    assert problems() == [
+        ("opneai (the secret file opneai__api_key): there is no such setting; did you mean openai?")
+    ]
 
 
 def test_every_secret_is_known_by_its_value(env: Environment) -> None:

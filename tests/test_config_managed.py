@@ -70,9 +70,14 @@ async def test_the_service_of_aws_is_asked_at_the_start(env: Environment) -> Non
     [
         ('manager = "vault"', "manager = vault needs secret and endpoint too"),
         ('manager = "aws"\nsecret = "s"', "manager = aws needs region too"),
-        ('manager = "vault"\nsecret = "s"\nendpoint = "http://v"', "vault_token, or vault_role_id"),
+        (
+            'manager = "vault"\nsecret = "s"\nendpoint = "https://v"',
+            "vault_token, or vault_role_id",
+        ),
         ('vault_role_id = "r"', "vault_role_id and vault_secret_id go together"),
         ('endpoint = "http://user:canary@v"', "must not hold credentials"),
+        ('endpoint = "http://vault.example.com:8200"', "must begin with https"),
+        ('endpoint = "http://127.0.0.1.example.com"', "must begin with https"),
         ('manager = "gcp"', "secrets.manager: should be"),
     ],
 )

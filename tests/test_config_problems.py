@@ -176,6 +176,19 @@ def test_a_wrong_value_is_named_in_plain_words(
     assert problems() == [problem]
 
 
+def test_a_secret_file_that_sets_nothing_is_named(env: Environment) -> None:
+    env(IMGSVC_SECRETS_DIR="secrets")
+    secret_file("foo__bar", "canary")
+    secret_file("Openai__Modle", "canary")
+    assert problems() == [
+        (
+            "openai.modle (the secret file Openai__Modle): there is no such setting;"
+            " did you mean openai.model?"
+        ),
+        "foo (the secret file foo__bar): there is no such setting",
+    ]
+
+
 def test_a_wrong_value_is_told_with_what_really_sets_it(env: Environment) -> None:
     file = toml('secrets_dir = "secrets"\n[server]\nport = "x"\n[workers]\ncount = "x"')
     secret_file("backend__max_queued", "x")

@@ -38,6 +38,16 @@ def test_keys_are_made_before_a_server_has_run_and_shown_without_their_secrets(
     assert secret not in line
 
 
+def test_a_key_that_nobody_will_be_asked_for_is_made_with_a_note(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = ("keys", "create", "--client", "shop", "--roles", "read")
+    assert "auth.mode takes none" in command(*create).err
+    monkeypatch.setenv("IMGSVC_AUTH__MODE", "api_key")
+    assert "auth.mode" not in command(*create).err
+    assert "(default: it never ends)" in " ".join(command("keys", "create", "--help").out.split())
+
+
 def test_a_key_that_is_rotated_has_a_successor_and_an_end(command: Command) -> None:
     key_id = made(command, "create", "--client", "shop", "--roles", "submit").split("_")[1]
     new = made(command, "rotate", key_id, "--overlap", "0s").split("_")[1]

@@ -171,3 +171,8 @@ async def test_no_page_may_unless_its_origin_is_listed(
 def test_what_is_no_origin_cannot_be_listed(origin: str) -> None:
     with pytest.raises(ValidationError):
         ServerConfig.model_validate({"cors_origins": [origin]})
+
+
+def test_of_an_origin_with_a_slash_it_is_said_that_the_slash_is_wrong() -> None:
+    with pytest.raises(ValidationError, match=r"no slash at its end: https://app\.example"):
+        ServerConfig.model_validate({"cors_origins": ["https://app.example/"]})

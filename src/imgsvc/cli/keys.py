@@ -27,7 +27,13 @@ async def run(command: Command, arguments: Namespace) -> int:
     quiet = settings.logs.model_copy(update={"level": "warning"})
     configure_logging(quiet, secrets=secret_values(settings), stream=sys.stderr)
     async with settings.backend.open_api_keys(settings.data_dir) as keys:
-        return await command(KeyRing(keys), arguments)
+        code = await command(KeyRing(keys), arguments)
+    if command is create and not settings.auth.takes_keys:
+        print(
+            'The server asks for no key yet: auth.mode takes none. Set auth.mode = "api_key".',
+            file=sys.stderr,
+        )
+    return code
 
 
 async def create(keys: KeyRing, arguments: Namespace) -> int:

@@ -31,7 +31,10 @@ def add_keys_commands(parser: argparse.ArgumentParser) -> None:
         help=f"what it may do: {', '.join(ROLES)}",
     )
     create.add_argument(
-        "--expires", type=_span, metavar="SPAN", help="how long it works, like 90d (default: on)"
+        "--expires",
+        type=_span,
+        metavar="SPAN",
+        help="how long it works, like 90d (default: it never ends)",
     )
     _works(create, "create")
 

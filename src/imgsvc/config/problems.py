@@ -51,6 +51,16 @@ class Origins:
         secret = self._secret(path)
         return secret[1] if secret and secret[0] == name else None
 
+    def secrets_in(self, path: list[str]) -> list[str]:
+        """Return the secrets that set a table, or something in it."""
+        own = "__".join(path)
+        return [
+            f"{place}{name}"
+            for place, texts in self.layers.secrets.items()
+            for name in texts
+            if f"{name.lower()}__".startswith(f"{own}__")
+        ]
+
     def _secret(self, path: list[str]) -> tuple[str, str] | None:
         """Return where a secret sets the key that a path leads to, and its text."""
         wanted = "__".join(path[:2])
@@ -139,6 +149,7 @@ def _explain_unknown(
     names = tuple(_names(path))
     own = re.escape(names[-1])
     given = [v for v in sorted(os.environ) if v in names or re.match(f"{own}(__|$)", v.upper())]
+    given += origins.secrets_in(path)
     if path[0] in origins.entries:
         source = origins.entries[path[0]].source(path)
         given = [] if source == IN_FILE[path[0]] else [source]

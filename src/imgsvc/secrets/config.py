@@ -1,5 +1,6 @@
 """Which secrets manager is asked, and how."""
 
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,10 +22,21 @@ Manager: TypeAlias = Literal["aws", "vault"]
 def _check_endpoint(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http or https URL, https://vault.example.com:8200 say")
+        raise ValueError("must be a URL, https://vault.example.com:8200 say")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold credentials, a query or a fragment")
+    if parts.scheme != "https" and not _is_this_machine(parts.hostname):
+        raise ValueError(
+            "must begin with https: the way there would show the token and all secrets"
+        )
     return url.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 _Path = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")]
@@ -53,7 +65,9 @@ class SecretsConfig(BaseModel):
         description="Seconds from one look into the secrets manager to the next.",
     )
     endpoint: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
-        None, description="URL of the secrets manager; AWS has one for each region."
+        None,
+        description="URL of the secrets manager, by https unless it is on this machine; AWS has"
+        " one for each region.",
     )
     region: str | None = Field(None, min_length=1, description="Region of the secret in AWS.")
     ca_file: FilePath | None = Field(

@@ -85,6 +85,8 @@ class ServerConfig(BaseModel):
     def _origins(cls, values: list[str]) -> list[str]:
         for value in values:
             parts = urlsplit(value)
+            if parts.netloc and parts.path == "/" and value.endswith("/"):
+                raise ValueError(f"an origin has no slash at its end: {value.rstrip('/')}")
             plain = f"{parts.scheme}://{parts.netloc}"
             if parts.scheme not in {"http", "https"} or not parts.netloc or plain != value:
                 raise ValueError("must be origins: https://app.example.com, and no `*`")
