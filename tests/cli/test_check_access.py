@@ -77,12 +77,15 @@ async def test_the_url_with_the_issuers_keys_is_asked(
     monkeypatch.chdir(tmp_path)
     async with key_server() as server:
         file = toml(
-            f'images.processes = 1\n[auth]\n{TOKENS}\njwt_jwks_url = "{server.url}"', "my.toml"
+            f'images.processes = 1\n[auth]\n{TOKENS}\njwt_jwks_url = "{server.url}?a=canary"',
+            "my.toml",
         )
         for entries, code in (([Issuer().public()], 0), ([], 1)):
             server.show(*entries)
             assert await check(file, connect=True, callback_url=None) == code
-        assert "FAIL  auth: the issuer's keys at" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"FAIL  auth: the issuer's keys at {server.url}: " in out
+        assert "canary" not in out
         server.status = 404
         assert await check(file, connect=True, callback_url=None) == 1
     assert "ConfigurationError: cannot be read" in capsys.readouterr().out

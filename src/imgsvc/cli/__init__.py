@@ -126,7 +126,8 @@ def _openapi(arguments: argparse.Namespace) -> int:
     url, settings = arguments.server_url, load_settings(arguments.config)
     if url is None:
         server = settings.server
-        url = server.public_url or f"http://{server.host}:{server.port}"
+        scheme = "http" if server.tls_cert is None else "https"
+        url = server.public_url or f"{scheme}://{server.host}:{server.port}"
     found = document(url, full=arguments.full, rules=rules_of(settings.auth))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2)
     print(text.decode(), flush=True)
