@@ -178,7 +178,10 @@ def test_every_key_of_a_client_is_documented() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     (section,) = (part for part in page.split("\n### ") if part.startswith("clients\n"))
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", section, re.MULTILINE))
-    assert rows == dict.fromkeys(ClientConfig.model_fields, "not set")
+    assert rows == {
+        key: "not set" if field.default is None else f"`{json.dumps(field.default)}`"
+        for key, field in ClientConfig.model_fields.items()
+    }
 
 
 every_kind_of_provider = pytest.mark.parametrize("provider", KINDS_OF_PROVIDERS, ids=str)

@@ -7,14 +7,17 @@ from collections.abc import AsyncIterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from imgsvc.jobs.models import JobState
+from imgsvc.web.auth.config import AuthConfig
 from imgsvc.web.auth.roles import Role
 from imgsvc.web.keys import CONTEXT
+from imgsvc.web.routes import rules_of
 from standins.receiver import hang
 from standins.service import Caller
 from web.auth.callers import ask, guarded_service, key_of
@@ -33,6 +36,7 @@ LIMITS: dict[str, Any] = {
     "early": {"max_queued_jobs": 1, "max_running_jobs": 1},
     "heavy": {"max_queued_bytes": 2000, "max_running_jobs": 1},
     "both": {"requests_per_minute": 50, "max_queued_jobs": 1, "max_running_jobs": 1},
+    "blocked": {"blocked": True, "requests_per_minute": 1},
 }
 
 
@@ -65,6 +69,30 @@ async def occupy(service: Caller, key: str) -> str:
 async def let_go(service: Caller, key: str, *job_ids: str) -> None:
     for job_id in job_ids:
         await ask(service, "POST", f"/jobs/{job_id}/cancel", {"X-API-Key": key})
+
+
+# -- whoever is shut out --------------------------------------------------------------------
+
+
+async def test_a_client_that_is_shut_out_may_do_nothing_with_any_of_its_keys(
+    service: Caller,
+) -> None:
+    rules = rules_of(AuthConfig(mode="api_key"))
+    assert rules is not None
+    for key in [await key_of(service, "blocked", [role]) for role in ALL]:
+        for (method, path), rule in rules.items():
+            if not rule.is_public:
+                url = path.format(job_id=uuid4(), key_id="k3v9x2m7qa")
+                status, problem, _ = await ask(service, method, url, {"X-API-Key": key})
+                assert_problem(status, problem, "client_blocked")
+                assert status == 403
+
+
+async def test_a_client_that_is_shut_out_shuts_nobody_else_out(service: Caller) -> None:
+    for client in ("Blocked", "blocked.", "other"):
+        key = await key_of(service, client, [Role.READ])
+        status, _, _ = await ask(service, "GET", "/jobs", {"X-API-Key": key})
+        assert status == 200
 
 
 # -- requests a minute ----------------------------------------------------------------------

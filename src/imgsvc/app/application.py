@@ -41,6 +41,7 @@ def make_application(resources: Resources, readiness: Readiness) -> web.Applicat
         keys=KeyVerifier(resources.backend.api_keys) if auth.takes_keys else None,
         tokens=resources.tokens,
         limiter=RequestLimiter(resources.backend.request_rates, resources.clients),
+        blocked=[name for name, client in resources.settings.clients.items() if client.blocked],
     )
     app.middlewares.append(auditing(resources.backend.audit, ACTIONS))
     app.middlewares.append(guarding(guard))

@@ -32,6 +32,7 @@
     │   ├── ClientLimitReached      of what one client may have: wait (429)
     │   ├── NotAllowedForClient     with the rule, and what is allowed
     │   └── AccessError             it is not known who asks, or they may not
+    │       ├── ClientBlocked
     │       ├── CredentialsMissing
     │       ├── CredentialsAmbiguous
     │       ├── CredentialsInvalid
@@ -108,6 +109,7 @@ them, with ``raise … from exc``.
 
 from imgsvc.errors.access import (
     AccessError,
+    ClientBlocked,
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,
@@ -239,6 +241,7 @@ __all__ = [
     "BucketNotFound",
     "BudgetSpent",
     "CallbackNotSettled",
+    "ClientBlocked",
     "ClientLimitReached",
     "ConfigurationError",
     "ControlCharacter",

@@ -57,6 +57,14 @@ class RoleMissing(AccessError):
     challenge = "insufficient_scope"
 
 
+class ClientBlocked(AccessError):
+    """The operator has shut this client out. Ask the operator, if that is not meant."""
+
+    status = 403
+    code = "client_blocked"
+    title = "Client blocked"
+
+
 class OriginRefused(AccessError):
     """A page of another site asked for this. List its origin in server.cors_origins if it may."""
 

@@ -73,6 +73,10 @@ class LimitsConfig(BaseModel):
 class ClientConfig(LimitsConfig):
     """What one client may have and do, where that differs from all others."""
 
+    blocked: bool = Field(
+        default=False,
+        description="Whether it is shut out: whatever it asks for is refused with 403.",
+    )
     day_usd: Usd | None = Field(
         None,
         description="US dollars that its jobs may cost on one day (UTC), in place of"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from imgsvc.errors import (
+    ClientBlocked,
     ClientLimitReached,
     CredentialsAmbiguous,
     CredentialsInvalid,
@@ -18,6 +19,7 @@ from imgsvc.web.auth.rules import Rules
 from imgsvc.web.openapi_parts import with_problems
 
 REFUSALS: tuple[type[ImgsvcError], ...] = (
+    ClientBlocked,
     ClientLimitReached,
     CredentialsAmbiguous,
     CredentialsInvalid,

@@ -1,5 +1,7 @@
 """What stands before every handler: the route's rule, and the caller's proof."""
 
+from collections.abc import Collection
+
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -7,6 +9,7 @@ from multidict import CIMultiDictProxy
 from structlog.contextvars import bind_contextvars
 
 from imgsvc.errors import (
+    ClientBlocked,
     CredentialsAmbiguous,
     CredentialsInvalid,
     CredentialsMissing,
@@ -37,12 +40,14 @@ class Guard:
         keys: KeyVerifier | None = None,
         tokens: TokenVerifier | None = None,
         limiter: RequestLimiter | None = None,
+        blocked: Collection[str] = (),
     ) -> None:
         self.rules = rules
         self._keys = keys
         self._tokens = tokens
         self._throttle = throttle
         self._limiter = limiter
+        self._blocked = frozenset(blocked)
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +74,8 @@ class Guard:
         principal = await self._identify(request)
         request[PRINCIPAL] = principal
         bind_contextvars(client=principal.client)  # until the request's log lines end
+        if principal.client in self._blocked:
+            raise ClientBlocked
         if self._limiter is not None:  # who has not the role has made a request, too
             quota = await self._limiter.take(principal.client)
             if quota is not None:
