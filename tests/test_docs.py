@@ -276,3 +276,18 @@ def test_variables_in_the_documents_exist(page: Path) -> None:
         if not entry.fullmatch(name)
         if not (name.endswith("__") and any(other.startswith(name) for other in known))
     } == set()
+
+
+def test_the_configuration_that_opens_the_server_to_others_loads_and_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    recipe = page.partition("## Open it to others\n")[2].partition("\n## ")[0]
+    (text,) = re.findall(r"^    ```toml\n(.*?)^    ```$", recipe, re.MULTILINE | re.DOTALL)
+    (tmp_path / "secrets").mkdir()
+    file = tmp_path / "imgsvc.toml"
+    file.write_text(re.sub(r"/(etc|var/lib|var/log)/imgsvc", str(tmp_path), text))
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(file)
+    settings.check_authentication()
+    assert not settings.server.is_loopback
