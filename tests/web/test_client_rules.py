@@ -118,6 +118,27 @@ async def test_a_batch_stays_in_the_folders_of_its_client(
     assert (problem["rule"], problem["allowed"]) == ("buckets", ["input/shop/", "output/shop/"])
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        (IN, "output/output/ (output_prefix, which is output/ where none is named)"),
+        (OUT, "input/input/ (input_prefix, which is input/ where none is named)"),
+        (IN | {"output_prefix": "x"}, "output/x/ (output_prefix)"),
+        (OUT | {"input_prefix": "x"}, "input/x/ (input_prefix)"),
+        (OUT | {"keys": ["shop/a.png", "x/a.png"]}, "input/x/a.png (keys)"),
+    ],
+    ids=str,
+)
+async def test_a_refusal_says_which_field_it_is_about_and_what_it_is_where_none_is_named(
+    service: Caller, fields: dict[str, Any], told: str
+) -> None:
+    problem = await refused(service, "shop", BATCH, {"prompt": "x", **fields})
+    assert problem["detail"] == (
+        f"This client may not use {told}: buckets allows input/shop/, output/shop/."
+        " Ask the operator for more."
+    )
+
+
 @pytest.mark.parametrize("name", ["shop/../secret", "shop/./../secret/", "..", "shop/..//secret"])
 @pytest.mark.parametrize("field", ["input_prefix", "output_prefix", "keys"])
 async def test_a_way_out_of_a_folder_is_no_folder(service: Caller, field: str, name: str) -> None:
@@ -248,6 +269,7 @@ async def test_a_priority_is_at_most_what_is_allowed(service: Caller) -> None:
     for path, body in bodies:
         problem = await refused(service, "modest", path, body | model | {"priority": 4})
         assert (problem["rule"], problem["allowed"]) == ("max_priority", [3])
+        assert "max_priority allows up to 3." in problem["detail"]
     for asked, expected in ((3, 3), (0, 0), (None, 3)):
         body = PHOTO | model | {"priority": asked}
         status, accepted = await post(service, "modest", PATHS[0], body)

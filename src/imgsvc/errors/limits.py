@@ -35,7 +35,9 @@ class NotAllowedForClient(RequestError):
     def __init__(self, rule: str, allowed: Sequence[str | int], what: str) -> None:
         self.rule = rule  # the name of the setting
         self.allowed = tuple(allowed)
-        may = ", ".join(map(str, allowed)) or "none"
+        # A number is the highest one that is allowed.
+        may = ", ".join(f"up to {each}" if isinstance(each, int) else each for each in allowed)
         super().__init__(
-            f"This client may not use {what}: {rule} allows {may}. Ask the operator for more."
+            f"This client may not use {what}: {rule} allows {may or 'none'}."
+            " Ask the operator for more."
         )

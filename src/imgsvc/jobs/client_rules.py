@@ -61,7 +61,23 @@ def check_places(
     # The places end with a slash, and no path has `.` or `..` in it: `shop/` covers neither
     # `shop-secret/x` nor `shop/../x`.
     places = tuple(limits.buckets)
-    read = (f"{buckets.input}/{path}" for path in inputs)
-    for path in chain([f"{buckets.output}/{spec.output_prefix}"], read):
-        if not path.startswith(places):
-            raise NotAllowedForClient("buckets", places, path[:200])
+    prefix = spec.input_prefix
+    written = (
+        f"{buckets.output}/{spec.output_prefix}",
+        _field("output_prefix", spec.output_prefix, storage.output_prefix),
+    )
+    read = (
+        (
+            f"{buckets.input}/{path}",
+            _field("input_prefix", path, storage.input_prefix) if path == prefix else "keys",
+        )
+        for path in inputs
+    )
+    for place, field in chain([written], read):
+        if not place.startswith(places):
+            raise NotAllowedForClient("buckets", places, f"{place[:200]} ({field})")
+
+
+def _field(name: str, prefix: str, configured: str) -> str:
+    """Return a field of a request, and what it is where it was perhaps not named."""
+    return f"{name}, which is {prefix} where none is named" if prefix == configured else name
