@@ -79,6 +79,21 @@ async def test_with_nothing_to_read_that_is_what_it_says() -> None:
         assert (line["read"], line["effect"]) == ([], "there is nothing to read again")
 
 
+async def test_a_bug_in_one_source_ends_nothing_and_keeps_no_other_from_being_read() -> None:
+    async def crash() -> bool:
+        raise RuntimeError("canary")
+
+    async def change() -> bool:
+        return True
+
+    async with reading({"first": crash, "second": change}) as ask:
+        for _ in range(2):
+            line = await ask()
+            assert (line["changed"], line["log_level"]) == (["second"], "warning")
+            assert [each.partition(":")[0] for each in line["failed"]] == ["first"]
+            assert "canary" not in str(line)
+
+
 async def test_all_that_can_be_is_read_again_and_what_is_wrong_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

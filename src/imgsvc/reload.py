@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import structlog
 
-from imgsvc.errors import ConfigurationError
+from imgsvc.errors import ConfigurationError, describe
 
 log = structlog.get_logger(__name__)
 
@@ -26,13 +26,18 @@ async def read_when_asked(asked: asyncio.Event, sources: Mapping[str, ReadAgain]
         outcomes = await asyncio.gather(*map(_outcome, sources.values()))
         named = dict(zip(sources, outcomes, strict=True))
         failed = [f"{name}: {why}" for name, why in named.items() if isinstance(why, str)]
-        log.info(
-            "read_again",
-            read=[*named],
-            changed=[name for name, changed in named.items() if changed is True],
-            failed=failed,
-            effect=None if named else "there is nothing to read again",
-        )
+        changed = [name for name, outcome in named.items() if outcome is True]
+        if failed:
+            log.warning(
+                "read_again",
+                read=[*named],
+                changed=changed,
+                failed=failed,
+                effect="of what has failed the old stays",
+            )
+        else:
+            effect = None if named else "there is nothing to read again"
+            log.info("read_again", read=[*named], changed=changed, failed=[], effect=effect)
 
 
 async def _outcome(read: ReadAgain) -> bool | str:
@@ -41,3 +46,6 @@ async def _outcome(read: ReadAgain) -> bool | str:
         return await read()
     except ConfigurationError as exc:
         return exc.message
+    except Exception as exc:
+        log.exception("read_again_crashed")  # a signal must end no server, whatever is in a file
+        return describe(exc)

@@ -85,18 +85,23 @@ class Certificate:
 
     def _explain(self, error: OSError) -> str:
         """Return which file cannot be used and why, of which OpenSSL says little."""
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - as below
+
+        unusable = f"server.tls_cert, server.tls_key: cannot be used ({error.strerror or error})"
         try:
             of_chain, of_key = _public_key_of_chain(self._chain), _public_key_of(self._key)
         except OSError as exc:
             return f"server.tls_cert, server.tls_key: cannot read {exc.filename} ({exc.strerror})"
         except ConfigurationError as exc:
             return exc.message
+        except UnsupportedAlgorithm:
+            return unusable
         if of_chain != of_key:
             return (
                 f"server.tls_cert, server.tls_key: the key in {self._key} does not belong to the"
                 f" certificate in {self._chain}, whose own must be the first in the file"
             )
-        return f"server.tls_cert, server.tls_key: cannot be used ({error.strerror or error})"
+        return unusable
 
     def _stamp(self) -> tuple[tuple[int, int, int], ...] | None:
         """Return what changes with the files; None while one is away."""
