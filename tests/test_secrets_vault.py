@@ -165,7 +165,7 @@ async def test_a_token_that_would_break_the_head_of_a_request_is_not_used(
 
 @pytest.mark.parametrize("host", ["a..b", f"{'a' * 70}.test", "xn--a"])
 async def test_a_vault_that_has_no_name_is_told(standin: VaultStandin, host: str) -> None:
-    async with open_manager(configured(standin, endpoint=f"http://{host}"), "vault") as source:
+    async with open_manager(configured(standin, endpoint=f"https://{host}"), "vault") as source:
         with pytest.raises(ConfigurationError, match="cannot be reached"):
             await source.read()
 

@@ -83,12 +83,12 @@ async def test_the_url_with_the_issuers_keys_is_asked(
         for entries, code in (([Issuer().public()], 0), ([], 1)):
             server.show(*entries)
             assert await check(file, connect=True, callback_url=None) == code
-        out = capsys.readouterr().out
-        assert f"FAIL  auth: the issuer's keys at {server.url}: " in out
-        assert "canary" not in out
+        assert "FAIL  auth: the issuer's keys by auth.jwt_jwks_url: " in capsys.readouterr().out
         server.status = 404
         assert await check(file, connect=True, callback_url=None) == 1
-    assert "ConfigurationError: cannot be read" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{server.url}: the answer has the status 404" in out
+    assert "canary" not in out
 
 
 def test_settings_of_tokens_without_effect_are_noted(checked: Check) -> None:

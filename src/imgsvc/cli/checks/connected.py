@@ -110,10 +110,8 @@ async def _check_moderation(settings: Settings, report: Report) -> None:
 
 
 async def _check_token_keys(settings: Settings, report: Report) -> None:
-    url = settings.auth.jwt_jwks_url
-    if settings.auth.takes_tokens and url is not None:
-        place = urlsplit(url)._replace(query="").geturl()
-        with report.trying(f"auth: the issuer's keys at {place}"):
+    if settings.auth.takes_tokens and settings.auth.jwt_jwks_url is not None:
+        with report.trying("auth: the issuer's keys by auth.jwt_jwks_url"):
             async with open_token_verifier(settings.auth) as verifier:
                 if verifier is not None and not await verifier.keys.count():
                     raise ConfigurationError(["there is no key that tokens can be checked with"])
