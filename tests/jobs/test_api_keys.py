@@ -19,6 +19,7 @@ KEY = ApiKey(
     roles=frozenset({"submit", "read"}),
     created_at=NOON,
     expires_at=NOON + HOUR,
+    made_until=NOON + HOUR,
 )
 NEXT = ApiKey(
     id="klmnopqrst", digest=bytes(32), client="ann", roles=KEY.roles, created_at=NOON + HOUR
@@ -64,7 +65,7 @@ async def test_a_replaced_key_ends_after_the_overlap_and_never_later_than_before
     assert await keys.replace(KEY.id, NEXT, NOON + until)
     found = await keys.find(KEY.id)
     assert found is not None
-    assert found.expires_at == NOON + end
+    assert (found.expires_at, found.made_until) == (NOON + end, NOON + HOUR)
     assert await keys.find(NEXT.id) == NEXT
 
 

@@ -22,6 +22,7 @@ class ApiKey:
     roles: frozenset[str]
     created_at: datetime  # all times in UTC
     expires_at: datetime | None = None
+    made_until: datetime | None = None  # `expires_at`, before a successor let it end earlier
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
 

@@ -124,8 +124,9 @@ class SqliteApiKeys:
 def add(tx: Transaction, key: ApiKey) -> bool:
     """Keep a new key, and return whether its id was free."""
     done = tx.execute(
-        "INSERT OR IGNORE INTO api_keys (id, digest, client, roles, created_at, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO api_keys"
+        " (id, digest, client, roles, created_at, expires_at, made_until)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             key.id,
             key.digest,
@@ -133,6 +134,7 @@ def add(tx: Transaction, key: ApiKey) -> bool:
             json.dumps(sorted(key.roles)),
             key.created_at.timestamp(),
             None if key.expires_at is None else key.expires_at.timestamp(),
+            None if key.made_until is None else key.made_until.timestamp(),
         ),
     )
     return done.rowcount > 0
@@ -153,6 +155,7 @@ def to_key(row: Any) -> ApiKey:
         roles=frozenset(json.loads(row["roles"])),
         created_at=datetime.fromtimestamp(row["created_at"], UTC),
         expires_at=time_or_none(row["expires_at"]),
+        made_until=time_or_none(row["made_until"]),
         last_used_at=time_or_none(row["last_used_at"]),
         revoked_at=time_or_none(row["revoked_at"]),
     )

@@ -312,6 +312,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_CLIENT_QUEUES, _REQUEST_RATES),
     AUDIT_TABLES,
     (REFUSAL_INDEX,),
+    (
+        "ALTER TABLE api_keys ADD COLUMN made_until REAL",
+        "UPDATE api_keys SET made_until = expires_at",
+    ),
 )
 """Statements that lead from version n to n + 1."""
 

@@ -57,6 +57,7 @@ def new_key(
         roles=frozenset(roles),
         created_at=datetime.now(UTC),
         expires_at=expires_at,
+        made_until=expires_at,
     )
     return kept, f"{PREFIX}{key_id}_{secret}"
 

@@ -60,13 +60,13 @@ class KeyRing:
     ) -> NewKey:
         """Make a key of the same client and roles; the old one ends after the overlap.
 
-        The new one lives as long as the old one was to, unless its end is given. Raises
+        The new one lives as long as the old one was made to, unless its end is given. Raises
         ApiKeyNotFound or ApiKeyRevoked.
         """
         old, now = await self._find(key_id), datetime.now(UTC)
         roles = [role for role in Role if role in old.roles]
-        if expires_at is None and old.expires_at is not None:
-            expires_at = now + (old.expires_at - old.created_at)
+        if expires_at is None and old.made_until is not None:
+            expires_at = now + (old.made_until - old.created_at)
         end = None if expires_at == "never" else expires_at
         kept, text = new_key(old.client, roles, expires_at=end)
         if not await self.keys.replace(old.id, kept, now + overlap, by=by):
