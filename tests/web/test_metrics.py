@@ -7,7 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from imgsvc import __version__
 from imgsvc.config import Settings
+from imgsvc.errors import AccessError, ImgsvcError, RequestError
 from imgsvc.web.auth.roles import Role
+from imgsvc.web.refusals import no_refusals
 from standins.openai import openai_standin
 from standins.pictures import as_base64, picture
 from standins.service import Caller, running_service
@@ -45,6 +47,14 @@ async def test_an_idle_server_shows_every_figure(local: Caller) -> None:
     assert shown[key("imgsvc_spool_bytes")] > 0  # the record itself
     assert shown[key("imgsvc_spool_limit_bytes")] == 50 * 2**30
     assert shown[key("process_start_time_seconds")] > 0
+
+
+async def test_every_code_of_a_refusal_begins_with_zero() -> None:
+    def codes(error: type[ImgsvcError]) -> set[str]:
+        own = {error.code} if error.status in {401, 403, 429} else set()
+        return own.union(*(codes(kind) for kind in error.__subclasses__()))
+
+    assert set(no_refusals()) == codes(RequestError) - {AccessError.code}  # which is never raised
 
 
 async def test_refusals_are_counted_by_their_code_from_zero_on(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from imgsvc.errors import (
     BucketNotAllowed,
+    ClientBlocked,
     ClientLimitReached,
     CredentialsInvalid,
     CredentialsMissing,
@@ -22,6 +23,7 @@ from imgsvc.errors import (
 _STATUSES = frozenset({401, 403, 429})
 _KNOWN = (
     BucketNotAllowed,
+    ClientBlocked,
     ClientLimitReached,
     CredentialsInvalid,
     CredentialsMissing,
