@@ -180,6 +180,7 @@ async def test_what_does_not_end_within_the_drain_timeout_is_given_up_and_named(
         assert await server.process.wait() == 0
 
 
+@pytest.mark.slow
 async def test_no_process_is_left_behind_when_the_server_is_killed(tmp_path: Path) -> None:
     async with server_process(tmp_path / "data") as server:
         children = children_of(server.process.pid)
@@ -220,6 +221,7 @@ async def test_a_deny_list_with_a_wrong_pattern_does_not_start_it(tmp_path: Path
     assert "Traceback" not in "".join(server.output)
 
 
+@pytest.mark.slow
 async def test_a_start_that_fails_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "files").write_text("not a folder")

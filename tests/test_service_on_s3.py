@@ -74,6 +74,7 @@ async def test_it_works_over_tls_with_a_private_authority(
             assert answer.status == 200
 
 
+@pytest.mark.slow
 async def test_a_batch_counts_what_is_in_the_bucket_and_is_not_fed_with_earlier_results(
     make_settings: Callable[..., Settings], s3_server: S3Server, standin: OpenAIStandin
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_demo_does_not_take_over_what_is_configured_here(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_with_a_key_the_demo_tells_the_cost_and_asks_first(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ async def test_a_demo_whose_image_api_refuses_fails_and_names_the_reason(tmp_pat
     assert "provider_out_of_credit" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_demo_that_fails_says_why_and_ends_with_an_error(
     command: Command, tmp_path: Path
 ) -> None:

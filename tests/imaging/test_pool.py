@@ -116,6 +116,7 @@ async def test_a_task_that_uses_up_its_cpu_time_is_too_complex(pool: ImagePool) 
         await pool.run(signal.raise_signal, signal.SIGXCPU)
 
 
+@pytest.mark.slow
 async def test_a_pool_can_give_a_task_less_cpu_time_than_time(tmp_path: Path) -> None:
     async with open_image_pool(CONFIG, cpu_seconds=1) as pool:
         with pytest.raises(ImageTooComplex):

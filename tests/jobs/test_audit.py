@@ -239,6 +239,7 @@ def fits(wanted: AuditFilter, row: AuditRow) -> bool:
     )
 
 
+@pytest.mark.slow
 async def test_pages_of_10_000_rows_are_whole_in_order_and_found_by_an_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,7 +246,7 @@ class Record(RuleBasedStateMachine):
 
 
 TestRecord = Record.TestCase
-TestRecord.settings = settings(max_examples=25, stateful_step_count=30)
+TestRecord.settings = settings(max_examples=12, stateful_step_count=30)
 
 
 @pytest.mark.slow

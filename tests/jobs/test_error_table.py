@@ -100,6 +100,7 @@ async def test_the_local_engine_steps_in_after_these_calls_and_waits(
     assert job_view(seen.job, "").get("cost_unknown", False) is cost_unknown
 
 
+@pytest.mark.slow
 @each_that_falls_back
 async def test_without_a_fallback_the_job_fails_after_the_same_calls_and_waits(
     bench: Bench,

@@ -335,6 +335,7 @@ async def test_a_report_of_nothing_is_empty(backend: JobBackend) -> None:
     assert await report(backend) == UsageReport(rows=[], total=UsageRow())
 
 
+@pytest.mark.slow
 async def test_a_report_has_no_more_than_a_thousand_rows_and_the_dearest_of_all(
     backend: JobBackend,
 ) -> None:

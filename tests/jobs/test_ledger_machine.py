@@ -170,7 +170,7 @@ class Spending(RuleBasedStateMachine):
 
 
 TestSpending = Spending.TestCase
-TestSpending.settings = settings(max_examples=20, stateful_step_count=25)
+TestSpending.settings = settings(max_examples=10, stateful_step_count=25)
 
 
 @pytest.mark.slow

@@ -39,8 +39,8 @@ async def clients() -> AsyncIterator[Clients]:
 @pytest_asyncio.fixture(
     params=[
         "filesystem",
-        "s3-tls",
-        # What the other ways to connect change, test_s3_upload looks at too.
+        # The quick tests meet a real S3 in test_s3, test_s3_upload and test_service_on_s3.
+        pytest.param("s3-tls", marks=pytest.mark.slow),
         pytest.param("s3", marks=pytest.mark.slow),
         pytest.param("s3-when_required", marks=pytest.mark.slow),
         pytest.param("s3-tls-when_required", marks=pytest.mark.slow),

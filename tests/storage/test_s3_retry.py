@@ -139,7 +139,13 @@ def large(tmp_path: Path) -> Path:
     return tmp_path / "large"
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "call",
+    [
+        call if call in {"put", "list"} else pytest.param(call, marks=pytest.mark.slow)
+        for call in CALLS
+    ],
+)
 async def test_a_storage_that_is_down_for_thirty_seconds_fails_nothing(
     through_a_proxy: tuple[Storage, Proxy], bucket: str, time: Time, large: Path, call: str
 ) -> None:
@@ -188,7 +194,9 @@ async def test_a_listing_whose_second_page_fails_goes_on_without_a_gap(
     assert listed + [info.key async for info in listing] == keys
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "status", [503, *(pytest.param(each, marks=pytest.mark.slow) for each in (500, 502, 504))]
+)
 async def test_an_answer_of_a_failing_storage_is_not_taken_for_the_last_word(
     through_a_proxy: tuple[Storage, Proxy], bucket: str, status: int
 ) -> None:

@@ -96,7 +96,9 @@ async def test_a_part_that_fails_is_sent_again(
     assert await uploads(s3_server, bucket) == []
 
 
-@pytest.mark.parametrize("held", [BEGIN, PART, COMPLETE])
+@pytest.mark.parametrize(
+    "held", [PART, *(pytest.param(each, marks=pytest.mark.slow) for each in (BEGIN, COMPLETE))]
+)
 async def test_an_upload_cancelled_at_any_step_is_removed(
     through_a_proxy: tuple[Storage, Proxy],
     s3_server: S3Server,

@@ -48,7 +48,9 @@ async def caller(make_settings: Callable[..., Settings], monkeypatch: pytest.Mon
         yield caller
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "path", [PATHS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in PATHS[1:])]
+)
 @pytest.mark.parametrize("expect", [{}, {"Expect": "100-continue"}], ids=["at-once", "expects"])
 @pytest.mark.parametrize(
     ("headers", "status"),

@@ -52,6 +52,7 @@ async def test_streams_end_when_the_server_drains(make_settings: Callable[..., S
             assert types(await story(caller, job_id)) == ["queued", "started"]
 
 
+@pytest.mark.slow
 async def test_a_reader_who_does_not_read_is_dropped_while_others_go_on(
     make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

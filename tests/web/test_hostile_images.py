@@ -101,6 +101,7 @@ async def test_pictures_cut_at_64_points_are_refused_in_every_format(target: Tar
     assert most_resident(target.pid) - target.memory < MOST_GROWTH
 
 
+@pytest.mark.slow
 async def test_a_picture_cut_short_is_refused_by_base64_and_url_too(target: Target) -> None:
     for image_format in ImageFormat:
         for length, data in list(truncations(image_format))[1::21]:
