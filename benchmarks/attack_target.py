@@ -131,8 +131,14 @@ def filled(path: str, job_id: str = UNKNOWN_JOB) -> str:
 
 def inputs(test: Any, name: str) -> list[Any]:
     """Return what a test is parametrized with under this name."""
-    marks = (mark for mark in test.pytestmark if mark.name == "parametrize")
-    return list(next(mark.args[1] for mark in marks if mark.args[0] == name))
+    for mark in test.pytestmark:
+        if mark.name == "parametrize":
+            names, values, *_ = mark.args
+            if names == name:
+                return list(values)
+            if name in names and not isinstance(names, str):
+                return [each[names.index(name)] for each in values]
+    raise LookupError(f"{test.__name__} has no parameter {name}")
 
 
 @asynccontextmanager
