@@ -333,10 +333,10 @@ async def test_a_listing_goes_on_over_pages_lazily(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # the server on loopback takes about 80 objects a second
+@pytest.mark.timeout(300)  # the server on loopback takes about 50 objects a second
 @pytest.mark.parametrize("subject", ["filesystem", "s3"], indirect=True)
 async def test_a_listing_of_thousands_is_complete(subject: Subject) -> None:
-    await check_listing(subject, 5000)
+    await check_listing(subject, 2100)  # three pages of S3
 
 
 async def test_a_tampered_link_is_refused(subject: Subject) -> None:
