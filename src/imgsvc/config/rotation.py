@@ -95,7 +95,7 @@ class Rotation:
         table = await asyncio.to_thread(read_table, self._layers.file)
         if table == self._layers.table:
             return False
-        fresh = compose(replace(self._layers, table=table))
+        fresh = await asyncio.to_thread(compose, replace(self._layers, table=table))
         redact_too(secret_values(fresh))
         settings = list(differing(self._settings, fresh))
         if settings:
