@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from imgsvc.config import Settings
 from imgsvc.errors import ObjectNotFound
-from imgsvc.logs import REDACTED
+from imgsvc.redaction import REDACTED
 from standins.logs import Configure, logging_of_our_own
 from standins.pictures import as_base64, picture
 from standins.service import running_service

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from imgsvc.logs import REDACTED
+from imgsvc.redaction import REDACTED
 from standins.logs import Configure, logging_of_our_own
 
 SECRET = 'top-"secret"\\käy\n'

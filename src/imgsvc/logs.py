@@ -27,8 +27,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from imgsvc.audit_file import AuditFile
 from imgsvc.errors import ImgsvcError, describe
-
-REDACTED = "[redacted]"
+from imgsvc.redaction import SHORTEST, longest_first, without
 
 AUDIT_LOGGER = "imgsvc.audit"
 """The logger of the audit log."""
@@ -173,17 +172,18 @@ class _Cleaner:
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Take these secrets out as well; of very many, the earliest are forgotten."""
-        # Very short values would tear holes into innocent words.
         known = {
-            part for secret in secrets for part in (secret, *secret.splitlines()) if len(part) >= 6
+            part
+            for secret in secrets
+            for part in (secret, *secret.splitlines())
+            if len(part) >= SHORTEST
         }
         # The repr of an object, of bytes say, shows special characters in another way.
         known |= {repr(form)[skip:-1] for s in known for form, skip in ((s, 1), (s.encode(), 2))}
         earlier = [secret for secret in self._learnt if secret not in known]
         kept = max(len(known), _MAX_SECRETS)
         self._learnt = dict.fromkeys([*earlier, *known][-kept:])
-        # The longest first: one secret may be a part of another.
-        self._secrets = sorted(self._learnt, key=len, reverse=True)
+        self._secrets = longest_first(self._learnt)
 
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {_printable(name): self._clean(value) for name, value in event.items()}
@@ -210,9 +210,7 @@ class _Cleaner:
         return self._text(value)
 
     def _text(self, value: object) -> str:
-        text = _as_text(value)
-        for secret in self._secrets:
-            text = text.replace(secret, REDACTED)
+        text = without(_as_text(value), self._secrets)
         if len(text) > _MAX_TEXT:
             text = f"{text[:_MAX_TEXT]}… ({len(text):,} characters)"
         return _printable(text)

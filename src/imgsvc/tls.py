@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from imgsvc.errors import ConfigurationError
+from imgsvc.file_stamp import Stamp, stamp_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -103,13 +104,10 @@ class Certificate:
             )
         return unusable
 
-    def _stamp(self) -> tuple[tuple[int, int, int], ...] | None:
+    def _stamp(self) -> tuple[Stamp, Stamp] | None:
         """Return what changes with the files; None while one is away."""
-        try:
-            stats = [file.stat() for file in (self._chain, self._key)]
-        except OSError:
-            return None
-        return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
+        chain, key = stamp_of(self._chain), stamp_of(self._key)
+        return None if chain is None or key is None else (chain, key)
 
 
 def _public_key_of_chain(file: Path) -> "PublicKeyTypes":

@@ -21,14 +21,13 @@ from imgsvc.callbacks.connections import proxy_secrets
 from imgsvc.callbacks.guard import check_url
 from imgsvc.callbacks.protocol import CallbacksConfig, Verdict
 from imgsvc.errors import ForbiddenUrl, InvalidUrl
-from imgsvc.logs import REDACTED
+from imgsvc.redaction import longest_first, without
 
 _log: FilteringBoundLogger = structlog.get_logger(__name__)
 
 _CHUNK_BYTES = 256 * 1024
 _ANSWER_READ_BYTES = 64 * 1024
 _ANSWER_KEPT_BYTES = 1024
-_SECRET_LENGTH = 6  # characters: shorter values would tear holes into innocent words
 # The status has decided before the answer's body is read, and an ordinary one is there at
 # once. A longer wait would let receivers that drip their answers take the slots of others.
 _ANSWER_SECONDS = 2.0
@@ -158,10 +157,7 @@ class CallbackSender:
         secrets = {url.raw_query_string, url.query_string, *url.query.values()}
         if self._proxy is not None:
             secrets |= proxy_secrets(URL(self._proxy().get_secret_value()))
-        text = answer.decode(errors="replace")
-        for secret in sorted(secrets, key=len, reverse=True):
-            if len(secret) >= _SECRET_LENGTH:
-                text = text.replace(secret, REDACTED)
+        text = without(answer.decode(errors="replace"), longest_first(secrets))
         return text.encode()[:_ANSWER_KEPT_BYTES].decode(errors="replace")
 
     def _signing_secrets(self, delivery: Delivery) -> Sequence[SecretStr]:

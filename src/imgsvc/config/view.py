@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from imgsvc.config import Settings, secret_values
+from imgsvc.redaction import longest_first, without
 
 HIDDEN = "**********"
 """Stands for a secret; pydantic writes the same."""
-
-_SHORTEST = 6
-"""Characters of a secret that is looked for in other values: shorter ones are in any word."""
 
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 _QUERY = re.compile(r"(?<=\?).+", re.DOTALL)
@@ -21,10 +19,7 @@ def shown(settings: Settings) -> dict[str, Any]:
 
     Hidden are secrets, and in URLs user names, passwords and queries.
     """
-    # The longest first: one may be a part of another.
-    secrets = sorted(
-        {each for each in secret_values(settings) if len(each) >= _SHORTEST}, key=len, reverse=True
-    )
+    secrets = longest_first(secret_values(settings))
     document: dict[str, Any] = _hide(settings.model_dump(mode="json"), secrets)
     return document
 
@@ -36,8 +31,7 @@ def _hide(value: Any, secrets: Sequence[str]) -> Any:
         return [_hide(each, secrets) for each in value]
     if not isinstance(value, str):
         return value
-    for secret in secrets:
-        value = value.replace(secret, HIDDEN)
+    value = without(value, secrets, mark=HIDDEN)
     if "://" not in value:
         return value
     return _QUERY.sub(HIDDEN, _USER.sub(f"{HIDDEN}@", value))

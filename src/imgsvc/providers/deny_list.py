@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from imgsvc.errors import ConfigurationError
+from imgsvc.file_stamp import stamp_of
 from imgsvc.providers.patterns import Patterns
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -28,7 +29,7 @@ class DenyList:
         """Read the file; raise ConfigurationError with every line that is wrong."""
         self._file = file
         self._lock = threading.Lock()
-        self._stamp = _stamp(file)  # before the content: a change in between is seen later
+        self._stamp = stamp_of(file)  # before the content: a change in between is seen later
         self._patterns = read_patterns(file)
 
     def find(self, prompt: str) -> int | None:
@@ -44,7 +45,7 @@ class DenyList:
 
     def _read_again(self) -> bool:
         with self._lock:
-            stamp = _stamp(self._file)
+            stamp = stamp_of(self._file)
             has_changed, self._stamp = stamp != self._stamp, stamp
             self._patterns = read_patterns(self._file)
             return has_changed
@@ -52,7 +53,7 @@ class DenyList:
     def _current(self) -> Patterns:
         """Return the patterns of the file as it is; of one that is wrong, those it had before."""
         with self._lock:
-            stamp = _stamp(self._file)
+            stamp = stamp_of(self._file)
             if stamp != self._stamp:
                 self._stamp = stamp
                 try:
@@ -83,12 +84,3 @@ def read_patterns(file: Path) -> Patterns:
     if len(patterns) > MAX_PATTERNS:
         raise ConfigurationError([f"the file {file} has more than {MAX_PATTERNS:,} patterns"])
     return Patterns(patterns, place=str(file))
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """Return what is another after a change of the file; None if it cannot be read."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns

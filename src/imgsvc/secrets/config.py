@@ -1,6 +1,5 @@
 """Which secrets manager is asked, and how."""
 
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from imgsvc.loopback import is_loopback
 from imgsvc.secrets.fields import HeaderSecret
 
 Manager: TypeAlias = Literal["aws", "vault"]
@@ -25,18 +25,11 @@ def _check_endpoint(url: str) -> str:
         raise ValueError("must be a URL, https://vault.example.com:8200 say")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold credentials, a query or a fragment")
-    if parts.scheme != "https" and not _is_this_machine(parts.hostname):
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
         raise ValueError(
             "must begin with https: the way there would show the token and all secrets"
         )
     return url.rstrip("/")
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 _Path = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")]

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from imgsvc.loopback import is_loopback
+
 
 class ServerConfig(BaseModel):
     """The HTTP side of the service."""
@@ -120,13 +122,13 @@ class ServerConfig(BaseModel):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @property
     def is_private(self) -> bool:
         """Whether it can be taken that nothing passes on what others than this machine ask for."""
         named = self.host if self.public_url is None else urlsplit(self.public_url).hostname
-        return self.is_loopback and _is_loopback(named or "")
+        return self.is_loopback and is_loopback(named or "")
 
     @property
     def links_lead_nowhere(self) -> bool:
@@ -135,10 +137,3 @@ class ServerConfig(BaseModel):
             return self.public_url is None and ip_address(self.host).is_unspecified
         except ValueError:
             return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
